@@ -1,0 +1,1 @@
+//! Gateway API and policy types, and the embedded schema table.

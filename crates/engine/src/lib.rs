@@ -1,0 +1,1 @@
+//! Incremental tables, indexes, recorded reads and stages.

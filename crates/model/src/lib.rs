@@ -1,0 +1,1 @@
+//! The domain's vocabulary: keys, hostnames, matches, filters, backends, conditions and reasons.

@@ -1,0 +1,1 @@
+//! File source, Envoy processes, status file.

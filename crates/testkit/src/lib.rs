@@ -1,0 +1,1 @@
+//! Builders, case-file runner, an xDS client that warms like Envoy, event generators.

@@ -1,0 +1,1 @@
+//! The stages: facts to the model, statuses and infra plans.

@@ -1,0 +1,3 @@
+//! Build steps that need more than cargo.
+
+fn main() {}
