@@ -1,1 +1,16 @@
-//! The domain's vocabulary: keys, hostnames, matches, filters, backends, conditions and reasons.
+//! The domain's vocabulary: keys, hostnames, HTTP rules, backends, listeners, conditions.
+//!
+//! `api` objects are lowered into these types by `translate`; `envoy` encodes them. Nothing here knows
+//! Kubernetes clients, protobuf or I/O, and every type is a plain value: equal values mean equal outputs.
+
+pub mod backend;
+pub mod hostname;
+pub mod http;
+pub mod key;
+pub mod listener;
+pub mod status;
+
+pub use hostname::Hostname;
+pub use key::{
+    AddressSet, FleetKey, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKey, RouteKind,
+};

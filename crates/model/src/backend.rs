@@ -1,0 +1,98 @@
+//! Backends: clusters and their endpoints.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Name of a cluster: made from the identity of the backend, its protocol and its policy, never from a route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ClusterName(pub Arc<str>);
+
+impl std::fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The kind of object that a backend reference names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum BackendKind {
+    /// `Service`
+    Service,
+    /// Envoy Gateway's `Backend`
+    Backend,
+}
+
+/// The protocol spoken to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Protocol {
+    /// HTTP/1.1, WebSockets included.
+    Http1,
+    /// HTTP/2 without TLS and without upgrade (`kubernetes.io/h2c`).
+    H2c,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Discovery {
+    /// By EDS under the cluster's own name; every such cluster has an [`Endpoints`].
+    Eds,
+    /// Hostnames that Envoy resolves itself: host and port.
+    Dns(Vec<(Arc<str>, u16)>),
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Its name.
+    pub name: ClusterName,
+    /// Kind, namespace, name and port of the backend, for metadata.
+    pub kind: BackendKind,
+    /// Namespace of the backend object.
+    pub namespace: Arc<str>,
+    /// Name of the backend object.
+    pub object: Arc<str>,
+    /// Port of the Service; zero for a Backend.
+    pub port: u16,
+    /// The protocol spoken.
+    pub protocol: Protocol,
+    /// Where its endpoints come from.
+    pub discovery: Discovery,
+}
+
+/// Address of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum EndpointAddress {
+    /// IP address and port.
+    Socket(SocketAddr),
+    /// Path of a Unix domain socket.
+    Pipe(Arc<str>),
+}
+
+/// Whether an endpoint may get new requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Health {
+    /// Ready.
+    Healthy,
+    /// Serving while terminating: kept for what already goes there.
+    Draining,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: EndpointAddress,
+    /// Its health.
+    pub health: Health,
+}
+
+/// Endpoints of a cluster grouped by zone (empty zone = unknown), sorted, without duplicates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoints {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Zone and its endpoints.
+    pub localities: Vec<(Arc<str>, Vec<Endpoint>)>,
+}

@@ -1,0 +1,126 @@
+//! Identities of the objects and of what is made of them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Namespace and name of an object, `namespace/name` in print.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct NamespacedName {
+    /// The namespace; empty for cluster-scoped objects.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl NamespacedName {
+    /// Makes a key from its two parts.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for NamespacedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// One set of equal proxies with one configuration. Today every Gateway is a fleet of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct FleetKey(pub NamespacedName);
+
+impl fmt::Display for FleetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The kinds of routes of Gateway API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum RouteKind {
+    /// `HTTPRoute`
+    #[serde(rename = "HTTPRoute")]
+    Http,
+    /// `GRPCRoute`
+    #[serde(rename = "GRPCRoute")]
+    Grpc,
+    /// `TLSRoute`
+    #[serde(rename = "TLSRoute")]
+    Tls,
+    /// `TCPRoute`
+    #[serde(rename = "TCPRoute")]
+    Tcp,
+    /// `UDPRoute`
+    #[serde(rename = "UDPRoute")]
+    Udp,
+}
+
+impl RouteKind {
+    /// The kind as users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTPRoute",
+            Self::Grpc => "GRPCRoute",
+            Self::Tls => "TLSRoute",
+            Self::Tcp => "TCPRoute",
+            Self::Udp => "UDPRoute",
+        }
+    }
+}
+
+impl fmt::Display for RouteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Identity of a route object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct RouteKey {
+    /// Its kind.
+    pub kind: RouteKind,
+    /// Its namespace and name.
+    pub object: NamespacedName,
+}
+
+/// The object whose `spec.listeners` holds a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum ListenerOwner {
+    /// The Gateway itself.
+    Gateway,
+    /// A ListenerSet attached to the Gateway.
+    ListenerSet(NamespacedName),
+}
+
+/// Identity of a listener: the Gateway it serves, the object that declares it, its name there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ListenerKey {
+    /// The Gateway it belongs to.
+    pub gateway: NamespacedName,
+    /// The object that declares it.
+    pub owner: ListenerOwner,
+    /// `listeners[].name`
+    pub name: Arc<str>,
+}
+
+/// Sorted addresses that a fleet listens on; empty means every address of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct AddressSet(pub Vec<IpAddr>);
+
+/// One TCP port of a fleet: what becomes one Envoy listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct PortKey {
+    /// The fleet that listens.
+    pub fleet: FleetKey,
+    /// The addresses that it listens on.
+    pub addresses: AddressSet,
+    /// The port that the Gateway names (before any local port map).
+    pub port: u16,
+}

@@ -1,0 +1,66 @@
+//! What becomes an Envoy listener, its filter chains, route tables and secrets.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::hostname::Hostname;
+use crate::key::AddressSet;
+
+/// Name of an Envoy RouteConfiguration. May contain `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct TableName(pub Arc<str>);
+
+/// Name of an Envoy Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct SecretName(pub Arc<str>);
+
+/// TLS termination of a filter chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TlsTermination {
+    /// Certificates; Envoy picks by SNI and key type among them.
+    pub secrets: Vec<SecretName>,
+}
+
+/// One filter chain with an HTTP connection manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FilterChain {
+    /// Its name, from the listener's identity.
+    pub name: Arc<str>,
+    /// The SNI that selects it; `Any` is the default of the port.
+    pub server_name: Hostname,
+    /// TLS, or plain text.
+    pub tls: Option<TlsTermination>,
+    /// The table of its virtual hosts.
+    pub table: TableName,
+}
+
+/// One Envoy listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EnvoyListener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Addresses it binds; empty = every IPv4 and IPv6 address.
+    pub addresses: AddressSet,
+    /// The port it really binds (after the local port map).
+    pub port: u16,
+    /// Whether the port speaks TLS (then it has a TLS inspector).
+    pub tls: bool,
+    /// Filter chains in a fixed order.
+    pub chains: Vec<FilterChain>,
+}
+
+/// A TLS certificate with its key, as PEM. `Debug` prints no key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsCertificate {
+    /// Certificate chain, leaf first.
+    pub chain: Arc<[u8]>,
+    /// Private key.
+    pub key: Arc<[u8]>,
+}
+
+impl std::fmt::Debug for TlsCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsCertificate").field("chain_bytes", &self.chain.len()).finish_non_exhaustive()
+    }
+}
