@@ -12,6 +12,7 @@
 //! port a listener gets and whether this user may bind it.
 
 pub mod digest;
+pub mod envoy;
 pub mod files;
 pub mod ports;
 pub mod status_file;
