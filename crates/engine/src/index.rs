@@ -98,6 +98,11 @@ where
         self.groups.get(group)
     }
 
+    /// Reads the size of a group; wakes the reader as the whole group would.
+    pub fn len(&self, reads: &mut Reads, group: &G) -> usize {
+        self.get(reads, group).map_or(0, BTreeMap::len)
+    }
+
     /// Looks without recording: for owners and tests, never for stage functions.
     pub fn peek(&self, group: &G) -> Option<&BTreeMap<O, V>> {
         self.groups.get(group)

@@ -64,6 +64,13 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
         slot
     }
 
+    /// Forgets a key that nobody needs any more, with its reads.
+    pub fn forget(&mut self, graph: &mut Graph, key: &K) {
+        if let Some(slot) = self.slots.get(key).copied() {
+            self.store(graph, slot, None);
+        }
+    }
+
     /// Runs all dirty keys. Cost: their function runs and the differences of their reads.
     pub fn settle(&mut self, graph: &mut Graph, mut function: impl FnMut(&mut Reads, &K) -> Option<V>) {
         for slot in graph.take_dirty(self.source) {

@@ -52,10 +52,9 @@ impl Hostname {
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Any, _) => true,
-            (_, Self::Any) => false,
             (_, Self::Exact(name)) => self.matches(name),
             (Self::Wildcard(suffix), Self::Wildcard(inner)) => inner == suffix || is_below(inner, suffix),
-            (Self::Exact(_), Self::Wildcard(_)) => false,
+            (_, Self::Any) | (Self::Exact(_), Self::Wildcard(_)) => false,
         }
     }
 

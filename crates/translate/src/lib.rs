@@ -1,1 +1,37 @@
-//! The stages: facts to the model, statuses and infra plans.
+//! From facts to Envoy resources and statuses.
+//!
+//! ```text
+//! Facts (tables) -> classes -> gateways (+ ListenerSets) -> certificates -> listeners (Envoy)
+//!                        \-> bindings (route x listener) --\
+//!                            lowered (rules, backends) -----+-> fragments -> virtual hosts
+//!                                      \-> clusters, endpoints
+//!                        all of them -> statuses
+//! ```
+//!
+//! [`World`] owns the facts and the stages. [`World::apply`] takes changes, [`World::settle`] runs what they
+//! touch and returns [`Outputs`]: resources that changed per fleet, statuses that changed. Stages are pure:
+//! no I/O, no clock, no randomness. A user's mistake is a value that ends in a condition.
+
+mod attach;
+mod backends;
+mod certificates;
+mod config;
+mod duration;
+mod facts;
+mod fragments;
+mod gateways;
+mod grants;
+mod http;
+mod names;
+mod output;
+mod ports;
+mod status;
+mod uses;
+mod vhosts;
+mod world;
+
+pub use config::{Config, SecretSource};
+pub use facts::{Change, ObjectId};
+pub use fragments::{Fragment, FragmentId};
+pub use output::{Edge, FleetChange, Outputs, Resource, ResourceKind, StatusChange, Watch, WatchState};
+pub use world::World;

@@ -1,0 +1,222 @@
+//! Which listeners a route attaches to, for every kind of route.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gatehouse_api::types::{FromNamespaces, LabelSelector, NamespacesFrom, ParentReference};
+use gatehouse_engine::{Reads, Stage};
+use gatehouse_model::{FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKey};
+
+use crate::facts::{Facts, RouteFact};
+use crate::gateways::{GatewayState, GatewayView, ListenerView, Problem, gateway_of_set};
+use crate::grants::GATEWAY_GROUP;
+
+/// Whose objects may attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NamespacePolicy {
+    None,
+    Same,
+    All,
+    Selector(LabelSelector),
+}
+
+impl NamespacePolicy {
+    /// `allowedRoutes.namespaces`: the same namespace by default.
+    pub(crate) fn of_routes(namespaces: Option<&NamespacesFrom>) -> Self {
+        Self::of(namespaces, Self::Same)
+    }
+
+    /// `allowedListeners.namespaces`: none by default.
+    pub(crate) fn of_listeners(namespaces: Option<&NamespacesFrom>) -> Self {
+        Self::of(namespaces, Self::None)
+    }
+
+    fn of(namespaces: Option<&NamespacesFrom>, default: Self) -> Self {
+        let Some(namespaces) = namespaces else { return default };
+        match &namespaces.from {
+            None => default,
+            Some(FromNamespaces::All) => Self::All,
+            Some(FromNamespaces::Same) => Self::Same,
+            Some(FromNamespaces::Selector) => namespaces.selector.clone().map_or(Self::None, Self::Selector),
+            Some(FromNamespaces::None | FromNamespaces::Other(_)) => Self::None,
+        }
+    }
+
+    pub(crate) fn allows(&self, facts: &Facts, reads: &mut Reads, own: &str, other: &Arc<str>) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Same => *own == **other,
+            Self::Selector(selector) => selector.matches(&labels_of(facts, reads, other)).unwrap_or(false),
+        }
+    }
+}
+
+/// Labels of a namespace; every namespace carries its name as a label, also one that no file declares.
+fn labels_of(facts: &Facts, reads: &mut Reads, namespace: &Arc<str>) -> BTreeMap<String, String> {
+    let mut labels = facts.namespaces.get(reads, namespace).map(|l| (**l).clone()).unwrap_or_default();
+    labels.entry("kubernetes.io/metadata.name".to_owned()).or_insert_with(|| namespace.to_string());
+    labels
+}
+
+/// A route under one of its parents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParentBinding {
+    /// The reference exactly as it stands in the route.
+    pub(crate) reference: ParentReference,
+    /// Why the parent does not take the route.
+    pub(crate) problem: Option<Problem>,
+    pub(crate) listeners: Vec<BoundListener>,
+}
+
+/// A listener that takes the route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BoundListener {
+    pub(crate) key: ListenerKey,
+    pub(crate) fleet: FleetKey,
+    pub(crate) port: u16,
+    pub(crate) https: bool,
+    /// Hosts served there: what both sides name (the virtual host), and the route's own pattern (precedence).
+    pub(crate) hosts: Vec<(Hostname, Hostname)>,
+}
+
+/// All parents of a route that are ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bindings {
+    pub(crate) parents: Vec<ParentBinding>,
+}
+
+impl Bindings {
+    /// Listeners of all parents; one may come twice when two references name it.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &BoundListener> {
+        self.parents.iter().flat_map(|parent| &parent.listeners)
+    }
+}
+
+/// Stage: a route's parents.
+pub(crate) fn bindings(
+    facts: &Facts,
+    gateways: &Stage<NamespacedName, GatewayState>,
+    reads: &mut Reads,
+    key: &RouteKey,
+) -> Option<Arc<Bindings>> {
+    let route = facts.routes.get(reads, key)?;
+    let binder = Binder { facts, gateways, key, hostnames: hostnames(route) };
+    let references = route.parent_refs();
+    let parents = references.iter().filter_map(|reference| binder.parent(reads, reference)).collect();
+    Some(Arc::new(Bindings { parents }))
+}
+
+fn hostnames(route: &RouteFact) -> Vec<Hostname> {
+    let written = route.hostnames();
+    if written.is_empty() {
+        return vec![Hostname::Any];
+    }
+    let mut hostnames: Vec<_> = written.iter().map(|text| Hostname::parse(text)).collect();
+    hostnames.sort();
+    hostnames.dedup();
+    hostnames
+}
+
+struct Binder<'a> {
+    facts: &'a Facts,
+    gateways: &'a Stage<NamespacedName, GatewayState>,
+    key: &'a RouteKey,
+    hostnames: Vec<Hostname>,
+}
+
+impl Binder<'_> {
+    /// `None` when the parent is not ours to speak of.
+    fn parent(&self, reads: &mut Reads, reference: &ParentReference) -> Option<ParentBinding> {
+        let (gateway, owner) = self.resolve(reads, reference)?;
+        let view = self.gateways.get(reads, &gateway)?.view()?;
+        let outcome = self.attach(reads, view, &owner, reference);
+        let (problem, listeners) = match outcome {
+            Ok(listeners) => (None, listeners),
+            Err(problem) => (Some(problem), Vec::new()),
+        };
+        Some(ParentBinding { reference: reference.clone(), problem, listeners })
+    }
+
+    fn resolve(
+        &self,
+        reads: &mut Reads,
+        reference: &ParentReference,
+    ) -> Option<(NamespacedName, ListenerOwner)> {
+        if reference.group.as_deref().unwrap_or(GATEWAY_GROUP) != GATEWAY_GROUP {
+            return None;
+        }
+        let own = &self.key.object.namespace;
+        let namespace = reference.namespace.as_deref().map_or_else(|| own.clone(), Arc::from);
+        let parent = NamespacedName::new(namespace, reference.name.as_str());
+        match reference.kind.as_deref().unwrap_or("Gateway") {
+            "Gateway" => Some((parent, ListenerOwner::Gateway)),
+            "ListenerSet" => {
+                let gateway = gateway_of_set(self.facts, reads, &parent)?;
+                Some((gateway, ListenerOwner::ListenerSet(parent)))
+            }
+            _ => None,
+        }
+    }
+
+    fn attach(
+        &self,
+        reads: &mut Reads,
+        view: &GatewayView,
+        owner: &ListenerOwner,
+        reference: &ParentReference,
+    ) -> Result<Vec<BoundListener>, Problem> {
+        let named: Vec<_> = view
+            .listeners
+            .iter()
+            .filter(|l| l.key.owner == *owner)
+            .filter(|l| reference.section_name.as_deref().is_none_or(|name| *name == *l.key.name))
+            .filter(|l| reference.port.is_none_or(|port| port == l.port))
+            .collect();
+        if named.is_empty() {
+            return Err(Problem::new("NoMatchingParent", "no listener has this sectionName and port"));
+        }
+        let allowing: Vec<_> = named.iter().filter(|l| self.allowed(reads, l)).collect();
+        if allowing.is_empty() {
+            let message = format!(
+                "no listener allows a {} of namespace {} (allowedRoutes)",
+                self.key.kind, self.key.object.namespace
+            );
+            return Err(Problem::new("NotAllowedByListeners", message));
+        }
+        let bound: Vec<_> = allowing.iter().filter_map(|l| self.bind(view, l)).collect();
+        if bound.is_empty() {
+            let message = "no hostname of the route is within a listener's hostname";
+            return Err(Problem::new("NoMatchingListenerHostname", message));
+        }
+        Ok(bound)
+    }
+
+    fn allowed(&self, reads: &mut Reads, listener: &ListenerView) -> bool {
+        listener.usable()
+            && listener.kinds.contains(&self.key.kind)
+            && listener.namespaces.allows(self.facts, reads, listener.namespace(), &self.key.object.namespace)
+    }
+
+    /// The hosts that the listener and the route share; those that a narrower listener of the port owns are
+    /// not served here (listener isolation), though the route is attached.
+    fn bind(&self, view: &GatewayView, listener: &ListenerView) -> Option<BoundListener> {
+        let shared: Vec<_> = self
+            .hostnames
+            .iter()
+            .filter_map(|host| Some((listener.hostname.intersect(host)?, host.clone())))
+            .collect();
+        if shared.is_empty() {
+            return None;
+        }
+        let port = view.ports.get(&listener.port)?;
+        let hosts = shared.into_iter().filter(|(host, _)| port.owner(host) == Some(&listener.key)).collect();
+        Some(BoundListener {
+            key: listener.key.clone(),
+            fleet: view.fleet.clone(),
+            port: listener.port,
+            https: listener.https,
+            hosts,
+        })
+    }
+}

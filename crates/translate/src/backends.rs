@@ -1,0 +1,196 @@
+//! Backends: references to clusters, clusters and endpoints to bytes.
+
+mod endpoints;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
+use gatehouse_engine::Reads;
+use gatehouse_model::NamespacedName;
+use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
+use serde::Serialize;
+
+pub(crate) use endpoints::endpoints;
+
+use crate::facts::Facts;
+use crate::gateways::Problem;
+use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
+use crate::names;
+use crate::output::{Resource, ResourceKind};
+
+/// The group of Envoy Gateway's kinds.
+pub(crate) const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
+
+/// Identity of a cluster: a backend, its port, the protocol spoken to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub(crate) struct ClusterKey {
+    pub(crate) kind: BackendKind,
+    pub(crate) object: NamespacedName,
+    /// Port of the Service; zero for a Backend.
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
+}
+
+/// Who refers to a backend.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Referrer<'a> {
+    pub(crate) namespace: &'a str,
+    /// Kind of the route.
+    pub(crate) kind: &'static str,
+}
+
+/// Resolves a backend reference to a cluster.
+pub(crate) fn resolve(
+    facts: &Facts,
+    reads: &mut Reads,
+    from: Referrer<'_>,
+    reference: &BackendObjectReference,
+) -> Result<ClusterKey, Problem> {
+    let group = reference.group.as_deref().unwrap_or("");
+    let kind = reference.kind.as_deref().unwrap_or("Service");
+    let backend_kind = match (group, kind) {
+        ("", "Service") => BackendKind::Service,
+        (ENVOY_GATEWAY_GROUP, "Backend") => BackendKind::Backend,
+        _ => {
+            let message =
+                format!("backendRef {}: kind {kind} of group {group:?} is not supported", reference.name);
+            return Err(Problem::new("InvalidKind", message));
+        }
+    };
+    let namespace = reference.namespace.as_deref().unwrap_or(from.namespace);
+    let object = NamespacedName::new(namespace, reference.name.as_str());
+    let route = GroupKind { group: GATEWAY_GROUP, kind: from.kind };
+    if !permitted(facts, reads, from.namespace, route, GroupKind { group, kind }, &object) {
+        let message = format!(
+            "backendRef {kind} {object}: no ReferenceGrant in namespace {} allows it to {}s of namespace {}",
+            object.namespace, from.kind, from.namespace
+        );
+        return Err(Problem::new("RefNotPermitted", message));
+    }
+    match backend_kind {
+        BackendKind::Service => service(facts, reads, object, reference.port),
+        BackendKind::Backend => backend(facts, reads, object),
+    }
+}
+
+fn service(
+    facts: &Facts,
+    reads: &mut Reads,
+    object: NamespacedName,
+    port: Option<u16>,
+) -> Result<ClusterKey, Problem> {
+    let not_found = |message: String| Problem::new("BackendNotFound", message);
+    let Some(service) = facts.services.get(reads, &object) else {
+        return Err(not_found(format!("Service {object} does not exist")));
+    };
+    let Some(port) = port else {
+        return Err(not_found(format!("backendRef Service {object} names no port")));
+    };
+    let Some(found) = tcp_port(service, port) else {
+        return Err(not_found(format!("Service {object} has no TCP port {port}")));
+    };
+    let protocol = protocol(found.app_protocol.as_deref().into_iter()).map_err(|name| {
+        Problem::new(
+            "UnsupportedProtocol",
+            format!("Service {object} port {port}: appProtocol {name} is not supported"),
+        )
+    })?;
+    Ok(ClusterKey { kind: BackendKind::Service, object, port, protocol })
+}
+
+fn tcp_port(service: &Service, port: u16) -> Option<&ServicePort> {
+    service.spec.ports.iter().find(|p| {
+        p.port == port && p.protocol.as_ref().is_none_or(|protocol| *protocol == TransportProtocol::Tcp)
+    })
+}
+
+fn backend(facts: &Facts, reads: &mut Reads, object: NamespacedName) -> Result<ClusterKey, Problem> {
+    let Some(backend) = facts.backends.get(reads, &object) else {
+        return Err(Problem::new("BackendNotFound", format!("Backend {object} does not exist")));
+    };
+    if let Some(problem) = backend_problem(backend) {
+        return Err(Problem::new(problem.reason, format!("Backend {object}: {}", problem.message)));
+    }
+    let protocol = protocol(backend.spec.app_protocols.iter().map(String::as_str)).unwrap_or(Protocol::Http1);
+    Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol })
+}
+
+/// Why a Backend cannot be used. `Backend` has its own Accepted condition with the same words.
+pub(crate) fn backend_problem(backend: &Backend) -> Option<Problem> {
+    let spec = &backend.spec;
+    let invalid = |message: String| Some(Problem::new("UnsupportedValue", message));
+    if spec.backend_type.as_ref().is_some_and(|t| t.as_str() != "Endpoints") {
+        return invalid("only type Endpoints is supported".to_owned());
+    }
+    if spec.tls.is_some() {
+        return invalid("spec.tls is not supported".to_owned());
+    }
+    if spec.fallback == Some(true) {
+        return invalid("spec.fallback is not supported".to_owned());
+    }
+    if let Err(name) = protocol(spec.app_protocols.iter().map(String::as_str)) {
+        return invalid(format!("appProtocol {name} is not supported"));
+    }
+    let names = spec.endpoints.iter().filter(|e| e.fqdn.is_some()).count();
+    if names > 0 && names < spec.endpoints.len() {
+        return invalid("fqdn endpoints cannot be mixed with ip or unix endpoints".to_owned());
+    }
+    let bad_ip =
+        spec.endpoints.iter().filter_map(|e| e.ip.as_ref()).find(|ip| ip.address.parse::<IpAddr>().is_err());
+    bad_ip.and_then(|ip| invalid(format!("{:?} is not an IP address", ip.address)))
+}
+
+/// The protocol that `appProtocol`s ask for (GEP-1911); the error is the one that is not supported.
+fn protocol<'a>(names: impl Iterator<Item = &'a str>) -> Result<Protocol, &'a str> {
+    let mut protocol = Protocol::Http1;
+    for name in names {
+        match name {
+            "kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c" => protocol = Protocol::H2c,
+            "kubernetes.io/wss" | "gateway.envoyproxy.io/wss" | "https" | "tls" => return Err(name),
+            // `kubernetes.io/ws`, `http` and names that we do not know: HTTP/1.1, which also carries WebSockets.
+            _ => {}
+        }
+    }
+    Ok(protocol)
+}
+
+/// Where a cluster's endpoints come from.
+fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Discovery> {
+    match key.kind {
+        BackendKind::Service => {
+            let service = facts.services.get(reads, &key.object)?;
+            let external = service.spec.service_type.as_deref() == Some("ExternalName");
+            Some(match (&service.spec.external_name, external) {
+                (Some(name), true) => Discovery::Dns(vec![(name.as_str().into(), key.port)]),
+                _ => Discovery::Eds,
+            })
+        }
+        BackendKind::Backend => {
+            let backend = facts.backends.get(reads, &key.object)?;
+            let names: Vec<_> = backend
+                .spec
+                .endpoints
+                .iter()
+                .filter_map(|e| e.fqdn.as_ref())
+                .map(|fqdn| (Arc::from(fqdn.hostname.as_str()), fqdn.port))
+                .collect();
+            Some(if names.is_empty() { Discovery::Eds } else { Discovery::Dns(names) })
+        }
+    }
+}
+
+/// Stage: a cluster's bytes. `None` when its backend is gone.
+pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Arc<Resource>> {
+    let name = names::cluster(key);
+    let cluster = Cluster {
+        kind: key.kind,
+        namespace: key.object.namespace.clone(),
+        object: key.object.name.clone(),
+        port: key.port,
+        protocol: key.protocol,
+        discovery: discovery(facts, reads, key)?,
+        name: name.clone(),
+    };
+    Some(Arc::new(Resource::new(ResourceKind::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster))))
+}

@@ -1,0 +1,93 @@
+//! Endpoints of a cluster: EndpointSlices of a Service, or the addresses of a Backend.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use gatehouse_api::types::{
+    BackendEndpoint, EndpointAddressType, EndpointConditions, EndpointPort, EndpointSlice, TransportProtocol,
+};
+use gatehouse_engine::Reads;
+use gatehouse_model::backend::{BackendKind, Endpoint, EndpointAddress, Endpoints, Health};
+
+use super::{ClusterKey, Discovery, discovery, tcp_port};
+use crate::facts::Facts;
+use crate::names;
+use crate::output::{Resource, ResourceKind};
+
+type Zones = BTreeMap<Arc<str>, Vec<Endpoint>>;
+
+/// Stage: a cluster's load assignment; `None` when the backend is gone or Envoy resolves names itself.
+pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Arc<Resource>> {
+    if discovery(facts, reads, key)? != Discovery::Eds {
+        return None;
+    }
+    let mut zones = match key.kind {
+        BackendKind::Service => of_service(facts, reads, key)?,
+        BackendKind::Backend => of_backend(&facts.backends.get(reads, &key.object)?.spec.endpoints),
+    };
+    for endpoints in zones.values_mut() {
+        endpoints.sort();
+        endpoints.dedup_by(|a, b| a.address == b.address);
+    }
+    let cluster = names::cluster(key);
+    let endpoints = Endpoints { cluster: cluster.clone(), localities: zones.into_iter().collect() };
+    let body = gatehouse_envoy::encode::endpoints(&endpoints);
+    Some(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body)))
+}
+
+fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {
+    let service = facts.services.get(reads, &key.object)?;
+    let port_name = tcp_port(service, key.port).and_then(|p| p.name.as_deref()).unwrap_or_default();
+    let mut zones = Zones::new();
+    for slice in facts.slices_of.get(reads, &key.object).into_iter().flat_map(BTreeMap::values) {
+        add_slice(&mut zones, slice, port_name);
+    }
+    Some(zones)
+}
+
+fn add_slice(zones: &mut Zones, slice: &EndpointSlice, port_name: &str) {
+    if !matches!(slice.address_type, EndpointAddressType::IPv4 | EndpointAddressType::IPv6) {
+        return;
+    }
+    let Some(port) = slice.ports.iter().find(|p| serves(p, port_name)).and_then(|p| p.port) else { return };
+    for endpoint in &slice.endpoints {
+        let Some(health) = health(endpoint.conditions) else { continue };
+        let zone: Arc<str> = endpoint.zone.as_deref().unwrap_or_default().into();
+        // Only the first address counts: the others are not alternatives (EndpointSlice API).
+        let ip = endpoint.addresses.first().and_then(|address| address.parse::<IpAddr>().ok());
+        let address = ip.map(|ip| EndpointAddress::Socket(SocketAddr::new(ip, port)));
+        zones.entry(zone).or_default().extend(address.map(|address| Endpoint { address, health }));
+    }
+}
+
+fn serves(port: &EndpointPort, name: &str) -> bool {
+    port.name.as_deref().unwrap_or_default() == name
+        && port.protocol.as_ref().is_none_or(|protocol| *protocol == TransportProtocol::Tcp)
+}
+
+/// Ready = healthy; serving while terminating = draining; anything else gets nothing. Absent `ready` means ready.
+fn health(conditions: EndpointConditions) -> Option<Health> {
+    if conditions.ready.unwrap_or(true) {
+        return Some(Health::Healthy);
+    }
+    let draining = conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false);
+    draining.then_some(Health::Draining)
+}
+
+fn of_backend(endpoints: &[BackendEndpoint]) -> Zones {
+    let mut zones = Zones::new();
+    for endpoint in endpoints {
+        let address = match (&endpoint.ip, &endpoint.unix) {
+            (Some(ip), _) => {
+                let Ok(parsed) = ip.address.parse::<IpAddr>() else { continue };
+                EndpointAddress::Socket(SocketAddr::new(parsed, ip.port))
+            }
+            (None, Some(socket)) => EndpointAddress::Pipe(socket.path.as_str().into()),
+            (None, None) => continue,
+        };
+        let zone: Arc<str> = endpoint.zone.as_deref().unwrap_or_default().into();
+        zones.entry(zone).or_default().push(Endpoint { address, health: Health::Healthy });
+    }
+    zones
+}

@@ -1,0 +1,120 @@
+//! The certificates of an HTTPS listener.
+
+mod check;
+
+use std::sync::Arc;
+
+use gatehouse_api::types::{Secret, SecretObjectReference};
+use gatehouse_engine::{Reads, Stage};
+use gatehouse_model::listener::TlsCertificate;
+use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName};
+
+use crate::facts::Facts;
+use crate::gateways::{GatewayState, ListenerView, Problem};
+use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
+
+/// Certificates that can be served, and why others cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Certificates {
+    /// Secrets that hold a usable pair, in the user's order.
+    pub(crate) usable: Vec<NamespacedName>,
+    /// The first reference that does not resolve.
+    pub(crate) problem: Option<Problem>,
+}
+
+/// Stage: the certificates of a listener; empty for HTTP.
+pub(crate) fn certificates(
+    facts: &Facts,
+    gateways: &Stage<NamespacedName, GatewayState>,
+    pairs: &Stage<NamespacedName, KeyPair>,
+    reads: &mut Reads,
+    key: &ListenerKey,
+) -> Option<Arc<Certificates>> {
+    let view = gateways.get(reads, &key.gateway)?.view()?;
+    let listener = view.listeners.iter().find(|l| l.key == *key)?;
+    if !listener.https {
+        return Some(Arc::default());
+    }
+    let references = listener.tls.as_ref().map(|tls| tls.certificate_refs.as_slice()).unwrap_or_default();
+    let mut found = Certificates::default();
+    if references.is_empty() {
+        found.problem = Some(Problem::new("InvalidCertificateRef", "tls.certificateRefs is empty"));
+    }
+    for reference in references {
+        match resolve(facts, pairs, reads, listener, reference) {
+            Ok(secret) => found.usable.push(secret),
+            Err(problem) => {
+                found.problem.get_or_insert(problem);
+            }
+        }
+    }
+    Some(Arc::new(found))
+}
+
+fn resolve(
+    facts: &Facts,
+    pairs: &Stage<NamespacedName, KeyPair>,
+    reads: &mut Reads,
+    listener: &ListenerView,
+    reference: &SecretObjectReference,
+) -> Result<NamespacedName, Problem> {
+    let (group, kind) =
+        (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Secret"));
+    if (group, kind) != ("", "Secret") {
+        let message =
+            format!("certificateRef {}: kind {kind} of group {group:?} is not a Secret", reference.name);
+        return Err(Problem::new("InvalidCertificateRef", message));
+    }
+    let namespace = reference.namespace.as_deref().unwrap_or(listener.namespace());
+    let secret = NamespacedName::new(namespace, reference.name.as_str());
+    let owner = match listener.key.owner {
+        ListenerOwner::Gateway => "Gateway",
+        ListenerOwner::ListenerSet(_) => "ListenerSet",
+    };
+    let from = GroupKind { group: GATEWAY_GROUP, kind: owner };
+    if !permitted(facts, reads, listener.namespace(), from, GroupKind { group: "", kind: "Secret" }, &secret)
+    {
+        let message = format!(
+            "certificateRef {secret}: no ReferenceGrant in namespace {} allows it to {owner}s of namespace {}",
+            secret.namespace,
+            listener.namespace()
+        );
+        return Err(Problem::new("RefNotPermitted", message));
+    }
+    if facts.secrets.want(reads, &secret).is_none() {
+        return Err(Problem::new("InvalidCertificateRef", format!("Secret {secret} does not exist")));
+    }
+    match pairs.get(reads, &secret) {
+        Some(KeyPair::Usable(_)) => Ok(secret),
+        Some(KeyPair::Unusable(why)) => {
+            Err(Problem::new("InvalidCertificateRef", format!("Secret {secret}: {why}")))
+        }
+        None => Err(Problem::new("InvalidCertificateRef", format!("Secret {secret} does not exist"))),
+    }
+}
+
+/// A Secret read as a certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyPair {
+    Usable(Arc<TlsCertificate>),
+    Unusable(Arc<str>),
+}
+
+/// Stage: a Secret as a key pair, checked once for all listeners that name it.
+pub(crate) fn key_pair(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> Option<KeyPair> {
+    let secret = facts.secrets.get(reads, key)?;
+    Some(match read_pair(secret) {
+        Ok(pair) => KeyPair::Usable(Arc::new(pair)),
+        Err(why) => KeyPair::Unusable(why.into()),
+    })
+}
+
+fn read_pair(secret: &Secret) -> Result<TlsCertificate, String> {
+    let part = |name: &str| {
+        let bytes = secret.data.get(name).map(gatehouse_api::types::SecretBytes::expose).unwrap_or_default();
+        if bytes.is_empty() { Err(format!("key {name} is missing")) } else { Ok(bytes) }
+    };
+    let (chain, key) = (part("tls.crt")?, part("tls.key")?);
+    check::pair(chain, key)?;
+    Ok(TlsCertificate { chain: chain.into(), key: key.into() })
+}

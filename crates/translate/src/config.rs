@@ -1,0 +1,58 @@
+//! What the operator chose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How Secrets become known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// All of them are given: one that is not does not exist.
+    Complete,
+    /// They arrive one by one as they are wanted: one that has not is unknown.
+    OnDemand,
+}
+
+/// Settings that translation depends on. Fixed for the life of a world.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// GatewayClasses with one of these `spec.controllerName`s are ours; the first is written in statuses.
+    pub controller_names: Vec<Arc<str>>,
+    /// All Gateways share one host, so two of them cannot own the same address and port.
+    pub shared_host: bool,
+    /// Ports that are really bound, by the port that a listener names.
+    pub port_map: BTreeMap<u16, u16>,
+    /// No proxy will ever answer (offline use): report what a proxy would hold as held.
+    pub assume_programmed: bool,
+    /// Address reported for a Gateway that names none.
+    pub default_address: Arc<str>,
+    /// How Secrets become known.
+    pub secrets: SecretSource,
+    /// Listeners that bind every address bind IPv6 ones too.
+    pub ipv6: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            controller_names: vec!["gatehouse.dev/gatewayclass-controller".into()],
+            shared_host: true,
+            port_map: BTreeMap::new(),
+            assume_programmed: false,
+            default_address: "127.0.0.1".into(),
+            secrets: SecretSource::Complete,
+            ipv6: false,
+        }
+    }
+}
+
+impl Config {
+    /// Whether a class with this controller name is ours.
+    pub(crate) fn is_ours(&self, controller_name: &str) -> bool {
+        self.controller_names.iter().any(|name| **name == *controller_name)
+    }
+
+    /// The port that is really bound for a listener's port.
+    pub(crate) fn bound_port(&self, port: u16) -> u16 {
+        self.port_map.get(&port).copied().unwrap_or(port)
+    }
+}

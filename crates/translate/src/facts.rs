@@ -1,0 +1,238 @@
+//! The facts: trimmed objects by key, with the indexes that stages read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gatehouse_api::types::{
+    Backend, EndpointSlice, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, ParentReference,
+    ReferenceGrant, Resource, Route, Secret, Service,
+};
+use gatehouse_api::{Object, ObjectRef};
+use gatehouse_engine::{Graph, Index, Missing, Table};
+use gatehouse_model::{NamespacedName, PortKey, RouteKey, RouteKind};
+
+use crate::fragments::FragmentId;
+
+/// Identity of an object in a change.
+pub type ObjectId = ObjectRef;
+
+/// One thing that became known.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The object exists and looks like this.
+    Upsert(Box<Object>),
+    /// The object does not exist.
+    Remove(ObjectId),
+    /// A Secret was wanted and cannot be read now (only with [`crate::SecretSource::OnDemand`]).
+    Forget(ObjectId),
+}
+
+/// A route of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RouteFact {
+    Http(Arc<HTTPRoute>),
+}
+
+impl RouteFact {
+    pub(crate) fn meta(&self) -> &Meta {
+        match self {
+            Self::Http(route) => route.meta(),
+        }
+    }
+
+    pub(crate) fn parent_refs(&self) -> &[ParentReference] {
+        match self {
+            Self::Http(route) => route.parent_refs(),
+        }
+    }
+
+    pub(crate) fn hostnames(&self) -> &[String] {
+        match self {
+            Self::Http(route) => route.hostnames(),
+        }
+    }
+}
+
+/// What the proxies say of one Envoy listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Digest of the listener's needs that a ready proxy holds.
+    pub(crate) digest: Option<Arc<str>>,
+    /// The Gateway's generation when that digest was the wanted one.
+    pub(crate) generation: i64,
+    /// Digest and message of what a proxy refused.
+    pub(crate) refused: Option<(Arc<str>, Arc<str>)>,
+}
+
+/// All facts of a world.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) classes: Table<Arc<str>, Arc<GatewayClass>>,
+    pub(crate) gateways: Table<NamespacedName, Arc<Gateway>>,
+    pub(crate) listener_sets: Table<NamespacedName, Arc<ListenerSet>>,
+    pub(crate) routes: Table<RouteKey, RouteFact>,
+    pub(crate) services: Table<NamespacedName, Arc<Service>>,
+    pub(crate) slices: Table<NamespacedName, Arc<EndpointSlice>>,
+    pub(crate) backends: Table<NamespacedName, Arc<Backend>>,
+    pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
+    /// Labels by namespace; a namespace without an object has only its name label.
+    pub(crate) namespaces: Table<Arc<str>, Arc<BTreeMap<String, String>>>,
+    pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
+    /// Fragments that a proxy refused, with its message.
+    pub(crate) quarantined: Table<FragmentId, Arc<str>>,
+    pub(crate) held: Table<PortKey, Held>,
+    /// Grants by the namespace they stand in.
+    pub(crate) grants_in: Index<NamespacedName, Arc<str>, NamespacedName, Arc<ReferenceGrant>>,
+    /// Slices by the Service that they belong to.
+    pub(crate) slices_of: Index<NamespacedName, NamespacedName, NamespacedName, Arc<EndpointSlice>>,
+    /// ListenerSets by the Gateway that they name, oldest first.
+    pub(crate) sets_of: Index<NamespacedName, NamespacedName, (Arc<str>, NamespacedName), Arc<ListenerSet>>,
+    /// Gateways by a port that they name, oldest first: who comes first owns it on a shared host.
+    pub(crate) claims: Index<NamespacedName, u16, (Arc<str>, NamespacedName), Arc<Gateway>>,
+    /// ConfigMaps are held for their existence only until a kind that reads them arrives.
+    pub(crate) config_maps: Table<NamespacedName, ()>,
+}
+
+impl Facts {
+    pub(crate) fn new(graph: &mut Graph, secrets: Missing) -> Self {
+        Self {
+            classes: Table::new(graph, "facts/classes", Missing::Absent),
+            gateways: Table::new(graph, "facts/gateways", Missing::Absent),
+            listener_sets: Table::new(graph, "facts/listener_sets", Missing::Absent),
+            routes: Table::new(graph, "facts/routes", Missing::Absent),
+            services: Table::new(graph, "facts/services", Missing::Absent),
+            slices: Table::new(graph, "facts/slices", Missing::Absent),
+            backends: Table::new(graph, "facts/backends", Missing::Absent),
+            secrets: Table::new(graph, "facts/secrets", secrets),
+            namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
+            grants: Table::new(graph, "facts/grants", Missing::Absent),
+            quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
+            held: Table::new(graph, "facts/held", Missing::Absent),
+            grants_in: Index::new(graph, "facts/grants_in"),
+            slices_of: Index::new(graph, "facts/slices_of"),
+            sets_of: Index::new(graph, "facts/sets_of"),
+            claims: Index::new(graph, "facts/claims"),
+            config_maps: Table::new(graph, "facts/config_maps", Missing::Absent),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, graph: &mut Graph, change: Change) {
+        match change {
+            Change::Upsert(object) => self.upsert(graph, *object),
+            Change::Remove(id) => self.remove(graph, &id),
+            Change::Forget(id) if id.kind == "Secret" => {
+                self.secrets.forget(graph, &key_of(&id));
+            }
+            Change::Forget(_) => {}
+        }
+    }
+
+    fn upsert(&mut self, graph: &mut Graph, object: Object) {
+        let key = key_of(&object.key());
+        match object {
+            Object::GatewayClass(o) => drop(self.classes.set(graph, key.name, Arc::new(o))),
+            Object::Gateway(o) => self.set_gateway(graph, key, Some(Arc::new(o))),
+            Object::ListenerSet(o) => self.set_listener_set(graph, key, Some(Arc::new(o))),
+            Object::HTTPRoute(o) => {
+                let key = RouteKey { kind: RouteKind::Http, object: key };
+                self.routes.set(graph, key, RouteFact::Http(Arc::new(o)));
+            }
+            Object::Service(o) => drop(self.services.set(graph, key, Arc::new(o))),
+            Object::EndpointSlice(o) => self.set_slice(graph, key, Some(Arc::new(o))),
+            Object::Backend(o) => drop(self.backends.set(graph, key, Arc::new(o))),
+            Object::Secret(o) => drop(self.secrets.set(graph, key, Arc::new(o))),
+            Object::ConfigMap(_) => drop(self.config_maps.set(graph, key, ())),
+            Object::Namespace(o) => {
+                self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels));
+            }
+            Object::ReferenceGrant(o) => self.set_grant(graph, key, Some(Arc::new(o))),
+            Object::GRPCRoute(_)
+            | Object::TCPRoute(_)
+            | Object::TLSRoute(_)
+            | Object::UDPRoute(_)
+            | Object::Other { .. } => {}
+        }
+    }
+
+    fn remove(&mut self, graph: &mut Graph, id: &ObjectId) {
+        let key = key_of(id);
+        match id.kind.as_str() {
+            "GatewayClass" => drop(self.classes.set_absent(graph, key.name)),
+            "Gateway" => self.set_gateway(graph, key, None),
+            "ListenerSet" => self.set_listener_set(graph, key, None),
+            "HTTPRoute" => {
+                self.routes.set_absent(graph, RouteKey { kind: RouteKind::Http, object: key });
+            }
+            "Service" => drop(self.services.set_absent(graph, key)),
+            "EndpointSlice" => self.set_slice(graph, key, None),
+            "Backend" => drop(self.backends.set_absent(graph, key)),
+            "Secret" => drop(self.secrets.set_absent(graph, key)),
+            "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
+            "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),
+            "ReferenceGrant" => self.set_grant(graph, key, None),
+            _ => {}
+        }
+    }
+
+    fn set_gateway(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<Gateway>>) {
+        let claims = object.iter().flat_map(|gateway| {
+            let ports: std::collections::BTreeSet<u16> =
+                gateway.spec.listeners.iter().map(|l| l.port).collect();
+            let order = (age(&gateway.metadata), key.clone());
+            ports.into_iter().map(move |port| (port, order.clone(), gateway.clone()))
+        });
+        self.claims.set(graph, key.clone(), claims.collect());
+        put(&mut self.gateways, graph, key, object);
+    }
+
+    fn set_listener_set(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<ListenerSet>>) {
+        let entry =
+            object.as_ref().map(|set| (parent_of(&key, set), (age(&set.metadata), key.clone()), set.clone()));
+        self.sets_of.set(graph, key.clone(), entry.into_iter().collect());
+        put(&mut self.listener_sets, graph, key, object);
+    }
+
+    fn set_slice(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<EndpointSlice>>) {
+        let entry = object.as_ref().and_then(|slice| {
+            let service = slice.metadata.labels.get("kubernetes.io/service-name")?;
+            let service = NamespacedName::new(key.namespace.clone(), service.as_str());
+            Some((service, key.clone(), slice.clone()))
+        });
+        self.slices_of.set(graph, key.clone(), entry.into_iter().collect());
+        put(&mut self.slices, graph, key, object);
+    }
+
+    fn set_grant(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<ReferenceGrant>>) {
+        let entry = object.as_ref().map(|grant| (key.namespace.clone(), key.clone(), grant.clone()));
+        self.grants_in.set(graph, key.clone(), entry.into_iter().collect());
+        put(&mut self.grants, graph, key, object);
+    }
+}
+
+fn put<V: PartialEq>(
+    table: &mut Table<NamespacedName, V>,
+    graph: &mut Graph,
+    key: NamespacedName,
+    value: Option<V>,
+) {
+    match value {
+        Some(value) => table.set(graph, key, value),
+        None => table.set_absent(graph, key),
+    };
+}
+
+/// The Gateway that a ListenerSet names.
+pub(crate) fn parent_of(key: &NamespacedName, set: &ListenerSet) -> NamespacedName {
+    let parent = &set.spec.parent_ref;
+    let namespace = parent.namespace.as_deref().map_or_else(|| key.namespace.clone(), Arc::from);
+    NamespacedName::new(namespace, parent.name.as_str())
+}
+
+/// Creation time as text (RFC 3339 sorts by time); empty where nobody set one, as in files.
+pub(crate) fn age(meta: &Meta) -> Arc<str> {
+    meta.creation_timestamp.as_deref().unwrap_or_default().into()
+}
+
+fn key_of(id: &ObjectId) -> NamespacedName {
+    NamespacedName::new(id.namespace.as_str(), id.name.as_str())
+}

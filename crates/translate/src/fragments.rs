@@ -1,0 +1,190 @@
+//! One encoded fragment per match: the unit of change inside a virtual host.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gatehouse_engine::{Reads, Stage};
+use gatehouse_envoy::Invalid;
+use gatehouse_model::RouteKey;
+use gatehouse_model::http::{Action, Filters, HttpMatch, HttpRoute, PathMatch, Provenance};
+use serde::Serialize;
+
+use crate::attach::Bindings;
+use crate::facts::{Facts, age};
+use crate::http::{Lowered, RedirectContext, Rule, redirect_for};
+
+/// Identity of encoded bytes: their content hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct FragmentId(pub Arc<str>);
+
+/// One match of one rule, encoded as entries of `VirtualHost.routes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Hash of the bytes.
+    pub id: FragmentId,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    pub(crate) rank: Arc<Rank>,
+    pub(crate) bytes: Bytes,
+    pub(crate) clusters: Vec<Arc<str>>,
+    pub(crate) linger: Duration,
+}
+
+/// Precedence among fragments of one host pattern, best first (HTTPRoute `rules[].matches`): exact paths, then
+/// regular expressions, then prefixes; longer paths; a method; more headers; more query parameters; the older
+/// route; `namespace/name`; order of rules and matches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    path: Reverse<(u8, usize)>,
+    method: Reverse<bool>,
+    headers: Reverse<usize>,
+    query: Reverse<usize>,
+    age: Arc<str>,
+    provenance: (RouteKey, u32, u32),
+}
+
+/// A route under the redirects' view of a listener; `None` where no redirect asks for it.
+pub(crate) type FragmentsKey = (RouteKey, Option<RedirectContext>);
+
+/// All fragments of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fragments {
+    pub(crate) list: Vec<Arc<Fragment>>,
+    /// Matches that cannot be encoded, by rule.
+    pub(crate) invalid: Vec<(u32, Invalid)>,
+    /// Matches that a proxy refused, by rule, with its words.
+    pub(crate) refused: Vec<(u32, Arc<str>)>,
+}
+
+/// The views of listeners that a route's fragments are needed in.
+pub(crate) fn contexts(bindings: &Bindings, lowered: &Lowered) -> BTreeSet<Option<RedirectContext>> {
+    let context = |listener: &crate::attach::BoundListener| {
+        lowered.needs_listener.then_some(RedirectContext { port: listener.port, https: listener.https })
+    };
+    bindings.listeners().map(context).collect()
+}
+
+/// Stage: a route's fragments in one view. `None` when nobody needs them.
+pub(crate) fn fragments(
+    facts: &Facts,
+    bindings: &Stage<RouteKey, Arc<Bindings>>,
+    lowered: &Stage<RouteKey, Arc<Lowered>>,
+    reads: &mut Reads,
+    (route, context): &FragmentsKey,
+) -> Option<Arc<Fragments>> {
+    let bound = bindings.get(reads, route)?;
+    let lowered = lowered.get(reads, route)?;
+    if !contexts(bound, lowered).contains(context) {
+        return None;
+    }
+    let created = age(facts.routes.get(reads, route)?.meta());
+    let context = context.unwrap_or(RedirectContext { port: 0, https: false });
+    let compiler = Compiler { facts, route, created, context };
+    let mut out = Fragments::default();
+    for (index, rule) in (0u32..).zip(&lowered.rules) {
+        let action = Arc::new(compiler.action(&rule.action));
+        for (matched, m) in (0u32..).zip(&rule.matches) {
+            compiler.compile(reads, &mut out, rule, &action, (index, matched), m);
+        }
+    }
+    Some(Arc::new(out))
+}
+
+struct Compiler<'a> {
+    facts: &'a Facts,
+    route: &'a RouteKey,
+    created: Arc<str>,
+    context: RedirectContext,
+}
+
+impl Compiler<'_> {
+    /// The action with its redirects' ports worked out.
+    fn action(&self, action: &Action) -> Action {
+        let backend = |b: &gatehouse_model::http::WeightedBackend| {
+            let redirect = b.filters.redirect.as_ref().map(|r| redirect_for(r, self.context));
+            let filters = Filters { redirect, ..b.filters.clone() };
+            gatehouse_model::http::WeightedBackend { filters, ..b.clone() }
+        };
+        match action {
+            Action::Redirect(redirect) => Action::Redirect(redirect_for(redirect, self.context)),
+            Action::Forward(backends) => Action::Forward(backends.iter().map(backend).collect()),
+            Action::Respond(status) => Action::Respond(*status),
+        }
+    }
+
+    fn compile(
+        &self,
+        reads: &mut Reads,
+        out: &mut Fragments,
+        rule: &Rule,
+        action: &Arc<Action>,
+        (index, matched): (u32, u32),
+        m: &HttpMatch,
+    ) {
+        let provenance =
+            Provenance { route: self.route.clone(), rule_name: rule.name.clone(), rule: index, matched };
+        let route = HttpRoute {
+            provenance,
+            matches: m.clone(),
+            filters: rule.filters.clone(),
+            action: action.clone(),
+            timeouts: rule.timeouts,
+            retry: rule.retry.clone(),
+            session: rule.session.clone(),
+        };
+        let fragment = match self.encode(&route) {
+            Ok(fragment) => fragment,
+            Err(invalid) => return out.invalid.push((index, invalid)),
+        };
+        let Some(message) = self.facts.quarantined.get(reads, &fragment.id) else {
+            return out.list.push(Arc::new(fragment));
+        };
+        out.refused.push((index, message.clone()));
+        // Requests that the refused rule would have got must not reach another rule: they fail, unless the
+        // match itself is what the proxy refuses.
+        let failing = HttpRoute {
+            filters: Arc::default(),
+            action: Arc::new(Action::Respond(500)),
+            retry: None,
+            session: None,
+            ..route
+        };
+        if let Ok(fragment) = self.encode(&failing)
+            && self.facts.quarantined.get(reads, &fragment.id).is_none()
+        {
+            out.list.push(Arc::new(fragment));
+        }
+    }
+
+    fn encode(&self, route: &HttpRoute) -> Result<Fragment, Invalid> {
+        let encoded = gatehouse_envoy::encode::route(route)?;
+        Ok(Fragment {
+            id: FragmentId(gatehouse_envoy::version(&encoded.bytes)),
+            provenance: route.provenance.clone(),
+            rank: Arc::new(self.rank(route)),
+            bytes: encoded.bytes,
+            clusters: encoded.clusters.into_iter().map(|c| c.0).collect(),
+            linger: encoded.longest_timeout,
+        })
+    }
+
+    fn rank(&self, route: &HttpRoute) -> Rank {
+        let m = &route.matches;
+        let path = match &m.path {
+            PathMatch::Exact(path) => (2, path.len()),
+            PathMatch::Regex(path) => (1, path.len()),
+            PathMatch::Prefix(path) => (0, path.len()),
+        };
+        Rank {
+            path: Reverse(path),
+            method: Reverse(m.method.is_some()),
+            headers: Reverse(m.headers.len()),
+            query: Reverse(m.query.len()),
+            age: self.created.clone(),
+            provenance: (self.route.clone(), route.provenance.rule, route.provenance.matched),
+        }
+    }
+}

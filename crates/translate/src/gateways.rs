@@ -1,0 +1,279 @@
+//! Gateways with their listeners, their ListenerSets' listeners, and the conflicts among them.
+
+mod conflicts;
+mod lower;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gatehouse_api::types::{Gateway, ListenerTLS};
+use gatehouse_engine::{Reads, Stage};
+use gatehouse_model::{
+    AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind,
+};
+
+use crate::attach::NamespacePolicy;
+use crate::config::Config;
+use crate::facts::{Facts, age, parent_of};
+use crate::grants::GATEWAY_GROUP;
+
+/// A reason with words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) reason: &'static str,
+    pub(crate) message: Arc<str>,
+}
+
+impl Problem {
+    pub(crate) fn new(reason: &'static str, message: impl Into<Arc<str>>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// What a GatewayClass means to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClassState {
+    NotOurs,
+    Ours { problem: Option<Problem> },
+}
+
+/// What a Gateway means to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GatewayState {
+    NotOurs,
+    Ours(Arc<GatewayView>),
+}
+
+impl GatewayState {
+    pub(crate) fn view(&self) -> Option<&Arc<GatewayView>> {
+        match self {
+            Self::NotOurs => None,
+            Self::Ours(view) => Some(view),
+        }
+    }
+}
+
+/// A Gateway of ours: its listeners and those of its ListenerSets, conflicts worked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GatewayView {
+    pub(crate) fleet: FleetKey,
+    pub(crate) generation: i64,
+    pub(crate) problem: Option<Problem>,
+    pub(crate) addresses: AddressSet,
+    /// The Gateway's own listeners in order, then those of its sets, oldest set first.
+    pub(crate) listeners: Vec<Arc<ListenerView>>,
+    /// Sets that name this Gateway: why they may not, and their generation.
+    pub(crate) sets: BTreeMap<NamespacedName, SetView>,
+    /// Usable listeners by port and hostname.
+    pub(crate) ports: BTreeMap<u16, PortView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetView {
+    pub(crate) generation: i64,
+    pub(crate) problem: Option<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PortView {
+    pub(crate) tls: bool,
+    /// The listener of each hostname pattern; patterns on a port are distinct.
+    pub(crate) hosts: BTreeMap<Hostname, ListenerKey>,
+}
+
+impl PortView {
+    /// The listener that a host pattern belongs to: the most specific one that covers it.
+    pub(crate) fn owner(&self, host: &Hostname) -> Option<&ListenerKey> {
+        host.ancestors().find_map(|pattern| self.hosts.get(&pattern))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerView {
+    pub(crate) key: ListenerKey,
+    /// Generation of the object that declares it.
+    pub(crate) generation: i64,
+    pub(crate) port: u16,
+    pub(crate) https: bool,
+    pub(crate) hostname: Hostname,
+    pub(crate) kinds: Vec<RouteKind>,
+    /// Kinds that were asked for and that the protocol does not carry.
+    pub(crate) invalid_kinds: Option<Arc<str>>,
+    pub(crate) namespaces: NamespacePolicy,
+    pub(crate) tls: Option<Arc<ListenerTLS>>,
+    /// `HostnameConflict` or `ProtocolConflict`.
+    pub(crate) conflict: Option<Problem>,
+    /// Why it is not accepted for other reasons.
+    pub(crate) problem: Option<Problem>,
+}
+
+impl ListenerView {
+    /// Whether routes may attach and traffic may flow (certificates are another matter).
+    pub(crate) fn usable(&self) -> bool {
+        self.conflict.is_none() && self.problem.is_none()
+    }
+
+    /// The namespace of the object that declares it.
+    pub(crate) fn namespace(&self) -> &Arc<str> {
+        match &self.key.owner {
+            ListenerOwner::Gateway => &self.key.gateway.namespace,
+            ListenerOwner::ListenerSet(set) => &set.namespace,
+        }
+    }
+}
+
+/// Stage: a GatewayClass.
+pub(crate) fn class(
+    facts: &Facts,
+    config: &Config,
+    reads: &mut Reads,
+    name: &Arc<str>,
+) -> Option<ClassState> {
+    let class = facts.classes.get(reads, name)?;
+    if !config.is_ours(&class.spec.controller_name) {
+        return Some(ClassState::NotOurs);
+    }
+    let problem = class.spec.parameters_ref.as_ref().map(|reference| {
+        Problem::new(
+            "InvalidParameters",
+            format!(
+                "spec.parametersRef: kind {} of group {:?} is not supported",
+                reference.kind, reference.group
+            ),
+        )
+    });
+    Some(ClassState::Ours { problem })
+}
+
+/// Stage: a Gateway with its ListenerSets.
+pub(crate) fn gateway(
+    facts: &Facts,
+    classes: &Stage<Arc<str>, ClassState>,
+    config: &Config,
+    reads: &mut Reads,
+    key: &NamespacedName,
+) -> Option<GatewayState> {
+    let gateway = facts.gateways.get(reads, key)?;
+    let class: Arc<str> = gateway.spec.gateway_class_name.as_str().into();
+    if !matches!(classes.get(reads, &class), Some(ClassState::Ours { problem: None })) {
+        return Some(GatewayState::NotOurs);
+    }
+    let (addresses, address_problem) = lower::addresses(gateway);
+    let problem = address_problem.or_else(|| lower::parameters(gateway));
+    let mut groups = vec![lower::own_listeners(key, gateway)];
+    let mut sets = BTreeMap::new();
+    for set in facts.sets_of.get(reads, key).into_iter().flat_map(BTreeMap::values) {
+        let set_key = NamespacedName::new(set.metadata.namespace(), set.metadata.name.as_str());
+        let problem = refuse_set(facts, reads, key, gateway, &set_key);
+        if problem.is_none() {
+            groups.push(lower::set_listeners(key, gateway, &set_key, set));
+        }
+        sets.insert(set_key, SetView { generation: set.metadata.generation, problem });
+    }
+    if config.shared_host {
+        for listener in groups.iter_mut().flatten() {
+            if listener.problem.is_none() {
+                listener.problem =
+                    port_taken(facts, classes, config, reads, (key, gateway), &addresses, listener.port);
+            }
+        }
+    }
+    let listeners: Vec<_> = conflicts::resolve(groups).into_iter().map(Arc::new).collect();
+    Some(GatewayState::Ours(Arc::new(GatewayView {
+        fleet: FleetKey(key.clone()),
+        generation: gateway.metadata.generation,
+        problem,
+        addresses,
+        ports: ports(&listeners),
+        listeners,
+        sets,
+    })))
+}
+
+fn ports(listeners: &[Arc<ListenerView>]) -> BTreeMap<u16, PortView> {
+    let mut ports: BTreeMap<u16, PortView> = BTreeMap::new();
+    for listener in listeners.iter().filter(|l| l.usable()) {
+        let port = ports
+            .entry(listener.port)
+            .or_insert_with(|| PortView { tls: listener.https, hosts: BTreeMap::new() });
+        port.hosts.insert(listener.hostname.clone(), listener.key.clone());
+    }
+    ports
+}
+
+/// Why a ListenerSet may not attach (`Gateway.spec.allowedListeners`; by default none may).
+fn refuse_set(
+    facts: &Facts,
+    reads: &mut Reads,
+    key: &NamespacedName,
+    gateway: &Gateway,
+    set: &NamespacedName,
+) -> Option<Problem> {
+    let namespaces = gateway.spec.allowed_listeners.as_ref().and_then(|a| a.namespaces.as_ref());
+    let policy = NamespacePolicy::of_listeners(namespaces);
+    if policy.allows(facts, reads, &key.namespace, &set.namespace) {
+        return None;
+    }
+    Some(Problem::new(
+        "NotAllowed",
+        format!(
+            "Gateway {key} does not allow ListenerSets of namespace {} (spec.allowedListeners)",
+            set.namespace
+        ),
+    ))
+}
+
+/// On a shared host an address and port belong to the oldest Gateway that names them.
+fn port_taken(
+    facts: &Facts,
+    classes: &Stage<Arc<str>, ClassState>,
+    config: &Config,
+    reads: &mut Reads,
+    (key, gateway): (&NamespacedName, &Gateway),
+    addresses: &AddressSet,
+    port: u16,
+) -> Option<Problem> {
+    let me = (age(&gateway.metadata), key.clone());
+    let bound = config.bound_port(port);
+    let rivals = config
+        .port_map
+        .iter()
+        .filter_map(|(from, to)| (*to == bound && *from != port).then_some(*from))
+        .chain([port])
+        .chain((bound != port && config.bound_port(bound) == bound).then_some(bound));
+    for rival_port in rivals {
+        let Some(claims) = facts.claims.get(reads, &rival_port) else { continue };
+        for (order, rival) in claims.range(..me.clone()) {
+            let class: Arc<str> = rival.spec.gateway_class_name.as_str().into();
+            let ours = matches!(classes.get(reads, &class), Some(ClassState::Ours { problem: None }));
+            let (theirs, _) = lower::addresses(rival);
+            if ours && overlap(addresses, &theirs) {
+                return Some(Problem::new(
+                    "PortUnavailable",
+                    format!(
+                        "port {port} is taken by Gateway {}; give the Gateways different spec.addresses",
+                        order.1
+                    ),
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn overlap(a: &AddressSet, b: &AddressSet) -> bool {
+    a.0.is_empty() || b.0.is_empty() || a.0.iter().any(|address| b.0.contains(address))
+}
+
+/// The Gateway that a ListenerSet belongs to, if it names a Gateway at all.
+pub(crate) fn gateway_of_set(
+    facts: &Facts,
+    reads: &mut Reads,
+    set: &NamespacedName,
+) -> Option<NamespacedName> {
+    let object = facts.listener_sets.get(reads, set)?;
+    let parent = &object.spec.parent_ref;
+    let is_gateway = parent.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP
+        && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
+    is_gateway.then(|| parent_of(set, object))
+}

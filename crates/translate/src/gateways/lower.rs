@@ -1,0 +1,147 @@
+//! Listeners and addresses as the user wrote them, to views.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use gatehouse_api::types::{
+    AddressType, AllowedRoutes, Gateway, Listener, ListenerSet, Protocol, RouteGroupKind, TLSMode,
+};
+use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
+
+use super::{ListenerView, Problem};
+use crate::attach::NamespacePolicy;
+use crate::grants::GATEWAY_GROUP;
+
+/// Addresses that a Gateway asks for. One without a value is left to us.
+pub(super) fn addresses(gateway: &Gateway) -> (AddressSet, Option<Problem>) {
+    let mut set = Vec::new();
+    for address in &gateway.spec.addresses {
+        let kind = address.address_type.as_ref().unwrap_or(&AddressType::IpAddress);
+        let value = address.value.as_deref().unwrap_or_default();
+        if *kind != AddressType::IpAddress {
+            let message = format!("spec.addresses: type {kind} is not supported, use IPAddress");
+            return (AddressSet::default(), Some(Problem::new("UnsupportedAddress", message)));
+        }
+        match value.parse::<IpAddr>() {
+            Ok(ip) => set.push(ip),
+            Err(_) if value.is_empty() => {}
+            Err(_) => {
+                let message = format!("spec.addresses: {value:?} is not an IP address");
+                return (AddressSet::default(), Some(Problem::new("UnsupportedAddress", message)));
+            }
+        }
+    }
+    set.sort_unstable();
+    set.dedup();
+    (AddressSet(set), None)
+}
+
+/// Parameters are Envoy Gateway's EnvoyProxy and the like: refused by name until they are understood.
+pub(super) fn parameters(gateway: &Gateway) -> Option<Problem> {
+    let reference = gateway.spec.infrastructure.as_ref()?.parameters_ref.as_ref()?;
+    Some(Problem::new(
+        "InvalidParameters",
+        format!(
+            "spec.infrastructure.parametersRef: kind {} of group {:?} is not supported",
+            reference.kind, reference.group
+        ),
+    ))
+}
+
+/// The Gateway's own listeners.
+pub(super) fn own_listeners(key: &NamespacedName, gateway: &Gateway) -> Vec<ListenerView> {
+    let generation = gateway.metadata.generation;
+    let lower = |l| listener(key, gateway, ListenerOwner::Gateway, generation, l);
+    gateway.spec.listeners.iter().map(lower).collect()
+}
+
+/// The listeners of a set that attaches to the Gateway.
+pub(super) fn set_listeners(
+    key: &NamespacedName,
+    gateway: &Gateway,
+    set_key: &NamespacedName,
+    set: &ListenerSet,
+) -> Vec<ListenerView> {
+    let generation = set.metadata.generation;
+    let lower = |l| listener(key, gateway, ListenerOwner::ListenerSet(set_key.clone()), generation, l);
+    set.spec.listeners.iter().map(lower).collect()
+}
+
+fn listener(
+    gateway_key: &NamespacedName,
+    gateway: &Gateway,
+    owner: ListenerOwner,
+    generation: i64,
+    listener: &Listener,
+) -> ListenerView {
+    let https = listener.protocol == Protocol::Https;
+    let (kinds, invalid_kinds) = kinds(&listener.protocol, listener.allowed_routes.as_ref());
+    ListenerView {
+        key: ListenerKey { gateway: gateway_key.clone(), owner, name: listener.name.as_str().into() },
+        generation,
+        port: listener.port,
+        https,
+        hostname: Hostname::parse(listener.hostname.as_deref().unwrap_or_default()),
+        kinds,
+        invalid_kinds,
+        namespaces: NamespacePolicy::of_routes(
+            listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()),
+        ),
+        tls: listener.tls.clone().map(Arc::new),
+        conflict: None,
+        problem: unsupported(gateway, listener),
+    }
+}
+
+/// What the listener asks for and we do not do; nothing is ignored in silence.
+fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
+    match &listener.protocol {
+        Protocol::Http | Protocol::Https => {}
+        other => {
+            let message = format!("protocol {other} is not supported; use HTTP or HTTPS");
+            return Some(Problem::new("UnsupportedProtocol", message));
+        }
+    }
+    if listener.filters.as_ref().is_some_and(|f| !f.requests.is_empty()) {
+        return Some(Problem::new("UnsupportedValue", "listener filters are not supported"));
+    }
+    if listener.protocol != Protocol::Https {
+        return None;
+    }
+    let passthrough =
+        listener.tls.as_ref().is_some_and(|tls| tls.mode.as_ref().is_some_and(|m| *m != TLSMode::Terminate));
+    if passthrough {
+        return Some(Problem::new("UnsupportedValue", "an HTTPS listener needs tls.mode Terminate"));
+    }
+    // Serving without the asked-for client validation would be an open door.
+    let validates =
+        gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()).is_some_and(
+            |frontend| match frontend.per_port.iter().find(|p| p.port == listener.port) {
+                Some(port) => port.tls.validation.is_some(),
+                None => frontend.default.validation.is_some(),
+            },
+        );
+    validates.then(|| {
+        Problem::new("UnsupportedValue", "client certificate validation (spec.tls.frontend) is not supported")
+    })
+}
+
+/// Kinds that may attach: those the protocol carries, narrowed by `allowedRoutes.kinds`.
+fn kinds(protocol: &Protocol, allowed: Option<&AllowedRoutes>) -> (Vec<RouteKind>, Option<Arc<str>>) {
+    let carried: &[RouteKind] = match protocol {
+        Protocol::Http | Protocol::Https => &[RouteKind::Http],
+        _ => &[],
+    };
+    let asked = allowed.map(|a| a.kinds.as_slice()).unwrap_or_default();
+    if asked.is_empty() {
+        return (carried.to_vec(), None);
+    }
+    let is = |kind: &RouteKind, asked: &RouteGroupKind| {
+        asked.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP && asked.kind == kind.as_str()
+    };
+    let kinds = carried.iter().copied().filter(|kind| asked.iter().any(|a| is(kind, a))).collect();
+    let invalid: Vec<&str> =
+        asked.iter().filter(|a| !carried.iter().any(|kind| is(kind, a))).map(|a| a.kind.as_str()).collect();
+    let message = format!("{} cannot attach to a listener of protocol {protocol}", invalid.join(", "));
+    (kinds, (!invalid.is_empty()).then(|| message.into()))
+}

@@ -1,0 +1,221 @@
+//! HTTPRoute: rules to the model, references resolved.
+
+mod filters;
+mod matches;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gatehouse_api::types::{
+    BackendRef, CookieLifetimeType, HTTPRoute, HTTPRouteRetry, HTTPRouteRule, HTTPRouteTimeouts,
+    SessionPersistence as ApiSession, SessionPersistenceType,
+};
+use gatehouse_engine::Reads;
+use gatehouse_model::RouteKey;
+use gatehouse_model::http::{
+    Action, Filters, HttpMatch, Redirect, Retry, SessionPersistence, Target, Timeouts, WeightedBackend,
+};
+
+use crate::backends::{ClusterKey, Referrer, resolve};
+use crate::duration;
+use crate::facts::{Facts, RouteFact};
+use crate::gateways::Problem;
+use crate::names;
+
+/// A route's rules with everything resolved that does not depend on a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lowered {
+    pub(crate) rules: Vec<Rule>,
+    /// Clusters that the rules name.
+    pub(crate) clusters: BTreeSet<ClusterKey>,
+    /// The first reference that does not resolve (`ResolvedRefs`).
+    pub(crate) unresolved: Option<Problem>,
+    /// Rules that we cannot serve, by index (`Accepted`, `PartiallyInvalid`); they answer 500.
+    pub(crate) unsupported: Vec<(u32, Problem)>,
+    /// Whether a redirect's port depends on the listener.
+    pub(crate) needs_listener: bool,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) matches: Vec<HttpMatch>,
+    pub(crate) filters: Arc<Filters>,
+    /// Redirects here still have the port as the user wrote it.
+    pub(crate) action: Arc<Action>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: Option<Arc<Retry>>,
+    pub(crate) session: Option<Arc<SessionPersistence>>,
+}
+
+/// Stage: a route's rules.
+pub(crate) fn lowered(facts: &Facts, reads: &mut Reads, key: &RouteKey) -> Option<Arc<Lowered>> {
+    match facts.routes.get(reads, key)? {
+        RouteFact::Http(route) => Some(Arc::new(Lowering::new(facts, key).route(reads, route))),
+    }
+}
+
+/// Collects what all rules of a route report.
+pub(crate) struct Lowering<'a> {
+    facts: &'a Facts,
+    key: &'a RouteKey,
+    clusters: BTreeSet<ClusterKey>,
+    unresolved: Option<Problem>,
+    unsupported: Vec<(u32, Problem)>,
+    needs_listener: bool,
+    rule: u32,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(facts: &'a Facts, key: &'a RouteKey) -> Self {
+        Self {
+            facts,
+            key,
+            clusters: BTreeSet::new(),
+            unresolved: None,
+            unsupported: Vec::new(),
+            needs_listener: false,
+            rule: 0,
+        }
+    }
+
+    fn route(mut self, reads: &mut Reads, route: &HTTPRoute) -> Lowered {
+        let mut rules = Vec::with_capacity(route.spec.rules.len());
+        for (index, rule) in (0u32..).zip(&route.spec.rules) {
+            self.rule = index;
+            rules.push(self.rule(reads, rule));
+        }
+        Lowered {
+            rules,
+            clusters: self.clusters,
+            unresolved: self.unresolved,
+            unsupported: self.unsupported,
+            needs_listener: self.needs_listener,
+        }
+    }
+
+    fn rule(&mut self, reads: &mut Reads, rule: &HTTPRouteRule) -> Rule {
+        let (filters, broken) = self.filters(reads, &rule.filters);
+        let action = match (&filters.redirect, broken) {
+            (_, true) => Action::Respond(500),
+            (Some(redirect), false) => Action::Redirect(redirect.clone()),
+            (None, false) => Action::Forward(self.backends(reads, &rule.backend_refs)),
+        };
+        Rule {
+            name: rule.name.as_deref().map(Arc::from),
+            matches: matches::lower(&rule.matches),
+            filters: Arc::new(Filters { redirect: None, ..filters }),
+            action: Arc::new(action),
+            timeouts: rule.timeouts.as_ref().map(timeouts).unwrap_or_default(),
+            retry: rule.retry.as_ref().map(|retry| Arc::new(lower_retry(retry))),
+            session: rule
+                .session_persistence
+                .as_ref()
+                .map(|s| Arc::new(self.session(s, rule.name.as_deref()))),
+        }
+    }
+
+    fn backends(&mut self, reads: &mut Reads, references: &[BackendRef]) -> Vec<WeightedBackend> {
+        references.iter().map(|reference| self.backend(reads, reference)).collect()
+    }
+
+    fn backend(&mut self, reads: &mut Reads, reference: &BackendRef) -> WeightedBackend {
+        let (filters, broken) = self.filters(reads, &reference.filters);
+        let target = match self.cluster(reads, &reference.object) {
+            Ok(cluster) if !broken => Target::Cluster(cluster),
+            _ => Target::Status(500),
+        };
+        WeightedBackend { target, weight: reference.weight.unwrap_or(1), filters }
+    }
+
+    /// The cluster of a reference; the first failure becomes the route's `ResolvedRefs`.
+    fn cluster(
+        &mut self,
+        reads: &mut Reads,
+        reference: &gatehouse_api::types::BackendObjectReference,
+    ) -> Result<gatehouse_model::backend::ClusterName, ()> {
+        let from = Referrer { namespace: &self.key.object.namespace, kind: self.key.kind.as_str() };
+        match resolve(self.facts, reads, from, reference) {
+            Ok(key) => {
+                let name = names::cluster(&key);
+                self.clusters.insert(key);
+                Ok(name)
+            }
+            Err(problem) => {
+                self.unresolve(problem);
+                Err(())
+            }
+        }
+    }
+
+    fn unresolve(&mut self, problem: Problem) {
+        self.unresolved.get_or_insert(problem);
+    }
+
+    fn unsupport(&mut self, problem: Problem) {
+        self.unsupported.push((self.rule, problem));
+    }
+
+    /// The cookie's or header's name is the rule's identity when the user leaves it to us.
+    fn session(&self, session: &ApiSession, rule: Option<&str>) -> SessionPersistence {
+        let generated = || {
+            let rule = rule.map_or_else(|| self.rule.to_string(), str::to_owned);
+            let digest = gatehouse_envoy::version(format!("{}/{rule}", self.key.object).as_bytes());
+            Arc::from(format!("gatehouse-session-{}", &digest[..8]))
+        };
+        if session.persistence_type == Some(SessionPersistenceType::Header) {
+            let name = session.header.as_ref().map_or_else(generated, |h| h.name.as_str().into());
+            return SessionPersistence::Header { name };
+        }
+        let cookie = session.cookie.clone().unwrap_or_default();
+        let permanent = cookie.lifetime_type == Some(CookieLifetimeType::Permanent);
+        let ttl = session.absolute_timeout.as_deref().and_then(duration::parse).filter(|_| permanent);
+        SessionPersistence::Cookie {
+            name: cookie.name.map_or_else(generated, Arc::from),
+            path: cookie.path.as_deref().unwrap_or("/").into(),
+            ttl,
+        }
+    }
+}
+
+fn timeouts(timeouts: &HTTPRouteTimeouts) -> Timeouts {
+    Timeouts {
+        request: timeouts.request.as_deref().and_then(duration::parse),
+        backend_request: timeouts.backend_request.as_deref().and_then(duration::parse),
+    }
+}
+
+fn lower_retry(retry: &HTTPRouteRetry) -> Retry {
+    let attempts = retry.attempts.unwrap_or(1).clamp(0, i64::from(u32::MAX));
+    Retry {
+        codes: retry.codes.clone(),
+        attempts: u32::try_from(attempts).unwrap_or_default(),
+        backoff: retry.backoff.as_deref().and_then(duration::parse),
+    }
+}
+
+/// What a redirect needs to know of the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RedirectContext {
+    pub(crate) port: u16,
+    pub(crate) https: bool,
+}
+
+/// Works out the port of a Location header (`HTTPRequestRedirectFilter.port`): the user's, else the well-known one
+/// of a named scheme, else the listener's; left out where it is the well-known one of the final scheme.
+pub(crate) fn redirect_for(redirect: &Redirect, context: RedirectContext) -> Redirect {
+    let own_scheme = if context.https { "https" } else { "http" };
+    let scheme = redirect.scheme.as_deref().unwrap_or(own_scheme);
+    let well_known = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let port = match (redirect.port, &redirect.scheme) {
+        (Some(port), _) => Some(port),
+        (None, Some(_)) => well_known.or(Some(context.port)),
+        (None, None) => Some(context.port),
+    };
+    Redirect { port: port.filter(|port| Some(*port) != well_known), ..redirect.clone() }
+}

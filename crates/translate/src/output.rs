@@ -1,0 +1,115 @@
+//! What a settle hands out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gatehouse_model::{FleetKey, PortKey};
+use serde_json::Value;
+
+use gatehouse_api::ObjectRef;
+
+/// The kinds of Envoy resources, in the order in which they must become known to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// `envoy.config.cluster.v3.Cluster`
+    Cluster,
+    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
+    Endpoint,
+    /// `envoy.extensions.transport_sockets.tls.v3.Secret`
+    Secret,
+    /// `envoy.config.listener.v3.Listener`
+    Listener,
+    /// `envoy.config.route.v3.RouteConfiguration`
+    RouteConfiguration,
+    /// `envoy.config.route.v3.VirtualHost`
+    VirtualHost,
+}
+
+/// An encoded Envoy resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its xDS name.
+    pub name: Arc<str>,
+    /// Hash of its content.
+    pub version: Arc<str>,
+    /// The encoded message, without `Any`.
+    pub body: Bytes,
+}
+
+impl Resource {
+    pub(crate) fn new(kind: ResourceKind, name: Arc<str>, body: Bytes) -> Self {
+        Self { kind, name, version: gatehouse_envoy::version(&body), body }
+    }
+}
+
+/// A change of "this resource names that cluster", counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The naming resource.
+    pub from: (ResourceKind, Arc<str>),
+    /// The cluster.
+    pub cluster: Arc<str>,
+    /// Names added or taken away.
+    pub delta: i32,
+    /// How long a request may take that used the name.
+    pub linger: Duration,
+}
+
+/// What a proxy must hold for an Envoy listener to be programmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// The listener.
+    pub port: PortKey,
+    /// Hash of the needs.
+    pub digest: Arc<str>,
+    /// Kind, name and version of each need.
+    pub needs: Vec<(ResourceKind, Arc<str>, Arc<str>)>,
+}
+
+/// What the proxies answered to a [`Watch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchState {
+    /// A proxy holds it.
+    Held,
+    /// A proxy refused it, with these words.
+    Refused(Arc<str>),
+}
+
+/// Changes of one fleet's resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetChange {
+    /// New or changed resources.
+    pub upserts: Vec<Resource>,
+    /// Resources that are gone.
+    pub removals: Vec<(ResourceKind, Arc<str>)>,
+    /// Changes of who names which cluster.
+    pub edges: Vec<Edge>,
+    /// New or changed watches; `None` ends one.
+    pub watches: Vec<(PortKey, Option<Watch>)>,
+}
+
+/// A status that changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusChange {
+    /// The object.
+    pub object: ObjectRef,
+    /// Its generation.
+    pub generation: i64,
+    /// Its whole status without transition times; `None` when we have nothing to say of it (any more).
+    pub status: Option<Value>,
+}
+
+/// Everything that a settle changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// By fleet. A fleet that is new stands here even without resources.
+    pub fleets: BTreeMap<FleetKey, FleetChange>,
+    /// Fleets that exist no more.
+    pub removed_fleets: Vec<FleetKey>,
+    /// Statuses.
+    pub statuses: Vec<StatusChange>,
+}

@@ -1,0 +1,136 @@
+//! Envoy listeners: one per fleet, address set and port.
+
+use std::sync::Arc;
+
+use gatehouse_engine::{Reads, Stage};
+use gatehouse_model::listener::{EnvoyListener, FilterChain, TlsTermination};
+use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey};
+
+use crate::certificates::Certificates;
+use crate::config::Config;
+use crate::gateways::{GatewayState, GatewayView, ListenerView};
+use crate::names;
+use crate::output::{Resource, ResourceKind, Watch};
+
+/// A port of a fleet: its Envoy listener and what a proxy must hold of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) listener: Arc<Resource>,
+    pub(crate) secrets: Vec<NamespacedName>,
+    pub(crate) watch: Watch,
+}
+
+/// What a port does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PortState {
+    /// It has no filter chain that could serve.
+    Idle,
+    Serving(Arc<Port>),
+}
+
+impl PortState {
+    pub(crate) fn serving(&self) -> Option<&Arc<Port>> {
+        match self {
+            Self::Idle => None,
+            Self::Serving(port) => Some(port),
+        }
+    }
+}
+
+/// Port keys of a Gateway.
+pub(crate) fn keys(view: &GatewayView) -> impl Iterator<Item = PortKey> + '_ {
+    view.ports.keys().map(|port| key(view, *port))
+}
+
+pub(crate) fn key(view: &GatewayView, port: u16) -> PortKey {
+    PortKey { fleet: view.fleet.clone(), addresses: view.addresses.clone(), port }
+}
+
+/// Stage: a port; `None` when its Gateway no longer has it.
+pub(crate) fn port(
+    gateways: &Stage<NamespacedName, GatewayState>,
+    certificates: &Stage<ListenerKey, Arc<Certificates>>,
+    config: &Config,
+    reads: &mut Reads,
+    key: &PortKey,
+) -> Option<PortState> {
+    let view = gateways.get(reads, &key.fleet.0)?.view()?;
+    if view.addresses != key.addresses {
+        return None;
+    }
+    let port = view.ports.get(&key.port)?;
+    if view.problem.is_some() {
+        return Some(PortState::Idle);
+    }
+    let mut secrets = Vec::new();
+    let chains = if port.tls {
+        let listeners = view.listeners.iter().filter(|l| l.usable() && l.port == key.port);
+        let chains = listeners.filter_map(|l| https_chain(certificates, reads, l, &mut secrets));
+        chains.collect()
+    } else {
+        let table = names::http_table(&key.fleet.0, key.port);
+        vec![FilterChain { name: table.0.clone(), server_name: Hostname::Any, tls: None, table }]
+    };
+    Some(if chains.is_empty() {
+        PortState::Idle
+    } else {
+        PortState::Serving(Arc::new(build(config, key, port.tls, chains, secrets)))
+    })
+}
+
+fn https_chain(
+    certificates: &Stage<ListenerKey, Arc<Certificates>>,
+    reads: &mut Reads,
+    listener: &ListenerView,
+    secrets: &mut Vec<NamespacedName>,
+) -> Option<FilterChain> {
+    let usable = &certificates.get(reads, &listener.key)?.usable;
+    if usable.is_empty() {
+        return None;
+    }
+    secrets.extend(usable.iter().cloned());
+    let table = names::https_table(&listener.key, listener.port);
+    Some(FilterChain {
+        name: table.0.clone(),
+        server_name: listener.hostname.clone(),
+        tls: Some(TlsTermination { secrets: usable.iter().map(names::secret).collect() }),
+        table,
+    })
+}
+
+fn build(
+    config: &Config,
+    key: &PortKey,
+    tls: bool,
+    mut chains: Vec<FilterChain>,
+    mut secrets: Vec<NamespacedName>,
+) -> Port {
+    chains.sort_by(|a, b| a.name.cmp(&b.name));
+    secrets.sort();
+    secrets.dedup();
+    let tables: Vec<_> = chains.iter().map(|chain| chain.table.clone()).collect();
+    let listener = EnvoyListener {
+        name: names::listener(key),
+        addresses: key.addresses.clone(),
+        port: config.bound_port(key.port),
+        tls,
+        chains,
+    };
+    let options = gatehouse_envoy::encode::Options { ipv6: config.ipv6 };
+    let body = gatehouse_envoy::encode::listener(&listener, options);
+    let listener = Resource::new(ResourceKind::Listener, listener.name, body);
+    let mut needs = vec![(ResourceKind::Listener, listener.name.clone(), listener.version.clone())];
+    for table in tables {
+        let resource = route_table(&table);
+        needs.push((ResourceKind::RouteConfiguration, resource.name, resource.version));
+    }
+    let versions: Vec<_> = needs.iter().flat_map(|(_, name, version)| [&**name, &**version]).collect();
+    let digest = gatehouse_envoy::version(versions.join("\n").as_bytes());
+    Port { listener: Arc::new(listener), secrets, watch: Watch { port: key.clone(), digest, needs } }
+}
+
+/// The RouteConfiguration of a table: constant, its virtual hosts come on their own.
+pub(crate) fn route_table(table: &gatehouse_model::listener::TableName) -> Resource {
+    let body = gatehouse_envoy::encode::route_table(table, gatehouse_envoy::encode::TableMode::Vhds);
+    Resource::new(ResourceKind::RouteConfiguration, table.0.clone(), body)
+}

@@ -1,0 +1,58 @@
+//! Statuses as the specification words them, as pure functions of the views.
+
+mod class;
+mod gateway;
+mod listener;
+mod route;
+
+pub(crate) use class::{backend, class};
+pub(crate) use gateway::{gateway, listener_set};
+pub(crate) use listener::Sources;
+pub(crate) use route::route;
+
+use gatehouse_model::status::{Condition, ConditionStatus};
+use serde_json::{Value, json};
+
+use crate::gateways::Problem;
+
+/// A condition that is true, or false with a problem's reason.
+fn verdict(
+    kind: &'static str,
+    problem: Option<&Problem>,
+    good: (&'static str, &'static str),
+    generation: i64,
+) -> Condition {
+    match problem {
+        None => Condition::new(kind, true, good.0, good.1, generation),
+        Some(problem) => Condition::new(kind, false, problem.reason, problem.message.clone(), generation),
+    }
+}
+
+fn to_json(conditions: &[Condition]) -> Value {
+    conditions
+        .iter()
+        .map(|c| {
+            json!({
+                "type": c.kind,
+                "status": match c.status {
+                    ConditionStatus::True => "True",
+                    ConditionStatus::False => "False",
+                    ConditionStatus::Unknown => "Unknown",
+                },
+                "reason": c.reason,
+                "message": shorten(&c.message),
+                "observedGeneration": c.observed_generation,
+            })
+        })
+        .collect()
+}
+
+/// `metav1.Condition.message` holds at most 32,768 bytes.
+fn shorten(message: &str) -> &str {
+    const LIMIT: usize = 32_768;
+    if message.len() <= LIMIT {
+        return message;
+    }
+    let end = (0..=LIMIT).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+    &message[..end]
+}

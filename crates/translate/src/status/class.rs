@@ -1,0 +1,76 @@
+//! GatewayClass and Backend.
+
+use std::sync::Arc;
+
+use gatehouse_engine::{Reads, Stage};
+use gatehouse_model::NamespacedName;
+use serde_json::{Value, json};
+
+use super::{to_json, verdict};
+use crate::backends::backend_problem;
+use crate::facts::Facts;
+use crate::gateways::{ClassState, Problem};
+
+/// Features of Gateway API v1.7.0 that are built and tested, by their names in the specification, sorted.
+const SUPPORTED_FEATURES: &[&str] = &[
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayPort8080",
+    "GatewayRouteHostnameIntersectionPrecedence",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteBackendURLRewrite",
+    "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetry",
+    "HTTPRouteRetryCodes",
+    "HTTPRouteRetryConnectionError",
+    "HTTPRouteSchemeRedirect",
+    "ListenerSet",
+    "ReferenceGrant",
+];
+
+/// Stage: the status of a GatewayClass; null when it is not ours.
+pub(crate) fn class(
+    facts: &Facts,
+    classes: &Stage<Arc<str>, ClassState>,
+    reads: &mut Reads,
+    name: &Arc<str>,
+) -> Option<Value> {
+    let generation = facts.classes.get(reads, name)?.metadata.generation;
+    let ClassState::Ours { problem } = classes.get(reads, name)? else { return Some(Value::Null) };
+    let accepted =
+        verdict("Accepted", problem.as_ref(), ("Accepted", "the class is served by gatehouse"), generation);
+    let features: Vec<_> = SUPPORTED_FEATURES.iter().map(|name| json!({ "name": name })).collect();
+    Some(json!({ "conditions": to_json(&[accepted]), "supportedFeatures": features }))
+}
+
+/// Stage: the status of an Envoy Gateway `Backend`.
+pub(crate) fn backend(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> Option<Value> {
+    let backend = facts.backends.get(reads, key)?;
+    let problem = backend_problem(backend).map(|p| Problem::new("Invalid", p.message));
+    let good = ("Accepted", "the Backend can be used");
+    let accepted = verdict("Accepted", problem.as_ref(), good, backend.metadata.generation);
+    Some(json!({ "conditions": to_json(&[accepted]) }))
+}

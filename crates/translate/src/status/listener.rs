@@ -1,0 +1,144 @@
+//! One listener's entry, alike for Gateways and ListenerSets.
+
+use std::sync::Arc;
+
+use gatehouse_engine::{Index, Reads, Stage};
+use gatehouse_model::status::Condition;
+use gatehouse_model::{ListenerKey, PortKey, RouteKey};
+use serde_json::{Value, json};
+
+use super::{to_json, verdict};
+use crate::certificates::Certificates;
+use crate::config::Config;
+use crate::facts::Facts;
+use crate::gateways::{GatewayView, ListenerView, Problem};
+use crate::grants::GATEWAY_GROUP;
+use crate::ports::{self, PortState};
+
+/// What listener entries are made from.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) config: &'a Config,
+    pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
+    pub(crate) ports: &'a Stage<PortKey, PortState>,
+    pub(crate) attached: &'a Index<RouteKey, ListenerKey, RouteKey, ()>,
+}
+
+/// Whether a listener serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Programmed {
+    /// A proxy holds it, as of this generation.
+    Yes { generation: i64 },
+    /// It does not, for this reason.
+    No(Problem),
+}
+
+/// A listener's entry with what its owner's conditions need.
+pub(super) struct Entry {
+    pub(super) json: Value,
+    pub(super) accepted: bool,
+    pub(super) programmed: Programmed,
+}
+
+impl Sources<'_> {
+    pub(super) fn entry(self, reads: &mut Reads, view: &GatewayView, listener: &ListenerView) -> Entry {
+        let generation = listener.generation;
+        let unresolved = self.unresolved(reads, listener);
+        let programmed = self.programmed(reads, view, listener, unresolved.as_ref());
+        let not_accepted = listener.conflict.as_ref().or(listener.problem.as_ref());
+        let conditions = [
+            verdict("Accepted", not_accepted, ("Accepted", "the listener is valid"), generation),
+            conflicted(listener),
+            programmed_condition(&programmed, generation),
+            verdict(
+                "ResolvedRefs",
+                unresolved.as_ref(),
+                ("ResolvedRefs", "all references resolve"),
+                generation,
+            ),
+        ];
+        let kinds: Vec<_> =
+            listener.kinds.iter().map(|k| json!({ "group": GATEWAY_GROUP, "kind": k.as_str() })).collect();
+        let attached = self.attached.len(reads, &listener.key);
+        Entry {
+            json: json!({
+                "name": listener.key.name,
+                "supportedKinds": kinds,
+                "attachedRoutes": attached,
+                "conditions": to_json(&conditions),
+            }),
+            accepted: not_accepted.is_none(),
+            programmed,
+        }
+    }
+
+    fn unresolved(self, reads: &mut Reads, listener: &ListenerView) -> Option<Problem> {
+        let kinds = listener.invalid_kinds.clone().map(|message| Problem::new("InvalidRouteKinds", message));
+        let certificates = self.certificates.get(reads, &listener.key).and_then(|c| c.problem.clone());
+        kinds.or(certificates)
+    }
+
+    fn programmed(
+        self,
+        reads: &mut Reads,
+        view: &GatewayView,
+        listener: &ListenerView,
+        unresolved: Option<&Problem>,
+    ) -> Programmed {
+        if let Some(conflict) = &listener.conflict {
+            return Programmed::No(conflict.clone());
+        }
+        let invalid = |message: &str| Programmed::No(Problem::new("Invalid", message));
+        if let Some(problem) = listener.problem.as_ref().or(view.problem.as_ref()) {
+            return invalid(&problem.message);
+        }
+        let serves = !listener.https
+            || self.certificates.get(reads, &listener.key).is_some_and(|c| !c.usable.is_empty());
+        if !serves {
+            return invalid(unresolved.map_or("the listener has no usable certificate", |p| &p.message));
+        }
+        let key = ports::key(view, listener.port);
+        let Some(port) = self.ports.get(reads, &key).and_then(PortState::serving) else {
+            return invalid("the port has nothing to serve");
+        };
+        self.held(reads, &key, &port.watch.digest, view.generation)
+    }
+
+    fn held(self, reads: &mut Reads, key: &PortKey, digest: &Arc<str>, generation: i64) -> Programmed {
+        let held = self.facts.held.get(reads, key);
+        if let Some((refused, message)) = held.and_then(|held| held.refused.as_ref())
+            && refused == digest
+        {
+            return Programmed::No(Problem::new("Invalid", format!("refused by the proxy: {message}")));
+        }
+        match held.and_then(|held| Some((held.digest.as_ref()?, held.generation))) {
+            Some((held, _)) if held == digest => Programmed::Yes { generation },
+            // A later push is on its way: what was programmed still serves, and says for which generation.
+            Some((_, held_generation)) => Programmed::Yes { generation: held_generation },
+            None if self.config.assume_programmed => Programmed::Yes { generation },
+            None => Programmed::No(Problem::new("Pending", "waiting for a proxy to acknowledge")),
+        }
+    }
+}
+
+fn conflicted(listener: &ListenerView) -> Condition {
+    match &listener.conflict {
+        None => Condition::new("Conflicted", false, "NoConflicts", "", listener.generation),
+        Some(conflict) => {
+            Condition::new("Conflicted", true, conflict.reason, conflict.message.clone(), listener.generation)
+        }
+    }
+}
+
+/// The `Programmed` condition. A listener of a ListenerSet counts its own generations: it follows the owner's.
+fn programmed_condition(programmed: &Programmed, generation: i64) -> Condition {
+    match programmed {
+        Programmed::Yes { .. } => {
+            Condition::new("Programmed", true, "Programmed", "a proxy holds the listener", generation)
+        }
+        Programmed::No(problem) => {
+            Condition::new("Programmed", false, problem.reason, problem.message.clone(), generation)
+        }
+    }
+}

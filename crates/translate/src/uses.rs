@@ -1,0 +1,74 @@
+//! Who needs which shared resource: counts per fleet, so that a fleet carries what it uses and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+
+use gatehouse_model::FleetKey;
+use rustc_hash::FxHashMap;
+
+/// References of sources (routes, ports) to resources, counted per fleet.
+#[derive(Debug)]
+pub(crate) struct Uses<S, R> {
+    /// What each source uses now; exact mirror of `counts`.
+    by_source: FxHashMap<S, BTreeSet<(FleetKey, R)>>,
+    counts: FxHashMap<R, BTreeMap<FleetKey, usize>>,
+    /// Fleets that began (`true`) or ceased to use a resource since the last drain.
+    changed: Vec<(FleetKey, R, bool)>,
+}
+
+impl<S, R> Default for Uses<S, R> {
+    fn default() -> Self {
+        Self { by_source: FxHashMap::default(), counts: FxHashMap::default(), changed: Vec::new() }
+    }
+}
+
+impl<S: Clone + Eq + Hash, R: Clone + Eq + Hash + Ord> Uses<S, R> {
+    /// Replaces what a source uses. Cost: the source's own uses.
+    pub(crate) fn set(&mut self, source: &S, uses: BTreeSet<(FleetKey, R)>) {
+        let old = self.by_source.remove(source).unwrap_or_default();
+        for (fleet, resource) in uses.difference(&old) {
+            let count = self.counts.entry(resource.clone()).or_default().entry(fleet.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                self.changed.push((fleet.clone(), resource.clone(), true));
+            }
+        }
+        for (fleet, resource) in old.difference(&uses) {
+            self.release(fleet, resource);
+        }
+        if !uses.is_empty() {
+            self.by_source.insert(source.clone(), uses);
+        }
+    }
+
+    fn release(&mut self, fleet: &FleetKey, resource: &R) {
+        let Some(fleets) = self.counts.get_mut(resource) else { return };
+        if let Some(count) = fleets.get_mut(fleet) {
+            *count -= 1;
+            if *count == 0 {
+                fleets.remove(fleet);
+                self.changed.push((fleet.clone(), resource.clone(), false));
+            }
+        }
+        if fleets.is_empty() {
+            self.counts.remove(resource);
+        }
+    }
+
+    /// Fleets that use a resource.
+    pub(crate) fn fleets(&self, resource: &R) -> impl Iterator<Item = &FleetKey> {
+        self.counts.get(resource).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    pub(crate) fn uses(&self, fleet: &FleetKey, resource: &R) -> bool {
+        self.counts.get(resource).is_some_and(|fleets| fleets.contains_key(fleet))
+    }
+
+    pub(crate) fn is_used(&self, resource: &R) -> bool {
+        self.counts.contains_key(resource)
+    }
+
+    pub(crate) fn take_changed(&mut self) -> Vec<(FleetKey, R, bool)> {
+        std::mem::take(&mut self.changed)
+    }
+}

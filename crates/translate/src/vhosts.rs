@@ -1,0 +1,299 @@
+//! Virtual hosts: sorted concatenations of fragments over a base that every listener lays.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gatehouse_engine::{Change, Graph, Index};
+use gatehouse_model::listener::TableName;
+use gatehouse_model::{FleetKey, Hostname, ListenerKey, NamespacedName, RouteKey};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::attach::{Bindings, BoundListener};
+use crate::fragments::{Fragment, FragmentId, Fragments, Rank};
+use crate::gateways::{GatewayView, PortView};
+use crate::http::RedirectContext;
+use crate::names;
+use crate::output::{Edge, FleetChange, Resource, ResourceKind};
+
+/// One virtual host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct HostKey {
+    pub(crate) fleet: FleetKey,
+    pub(crate) table: TableName,
+    pub(crate) host: Hostname,
+}
+
+impl HostKey {
+    fn name(&self) -> Arc<str> {
+        names::virtual_host(&self.table, &self.host)
+    }
+}
+
+/// Place of a fragment in its host: the route's own hostname first (`GatewayRouteHostnameIntersectionPrecedence`).
+type Order = (Reverse<(u8, usize)>, Arc<Rank>);
+
+/// A route's fragments by host and rank.
+type Placed = BTreeMap<(HostKey, Arc<Rank>), (Order, Arc<Fragment>)>;
+
+/// What a host answers when no rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// 404.
+    NotFound,
+    /// 421: the host belongs to another TLS listener of the port (RFC 9110 section 15.5.20).
+    Misdirected,
+}
+
+/// Where a route goes, and its fragments by the listener's view.
+pub(crate) struct Placement<'a> {
+    pub(crate) bindings: &'a Bindings,
+    pub(crate) fragments: &'a dyn Fn(Option<RedirectContext>) -> Option<Arc<Fragments>>,
+    pub(crate) needs_listener: bool,
+}
+
+/// The hosts of all tables.
+#[derive(Debug)]
+pub(crate) struct VirtualHosts {
+    fragments: Index<RouteKey, HostKey, Order, Arc<Fragment>>,
+    bases: Index<NamespacedName, HostKey, (), Base>,
+    tables: Index<NamespacedName, (FleetKey, TableName), (), ()>,
+    /// Version and sum of the fragments' hashes of each emitted host.
+    emitted: FxHashMap<HostKey, Emitted>,
+    /// Counts of the work done, for the tests of bounded work.
+    pub(crate) work: HostWork,
+}
+
+/// Work that virtual hosts cost since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HostWork {
+    /// Hosts put together anew.
+    pub(crate) assembled: u64,
+    /// Bytes copied for that.
+    pub(crate) copied: u64,
+}
+
+#[derive(Debug, Default)]
+struct Emitted {
+    sum: u128,
+    live: bool,
+    /// Fragments that changed since a proxy last acknowledged the host, with what it held before.
+    unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
+}
+
+impl VirtualHosts {
+    pub(crate) fn new(graph: &mut Graph) -> Self {
+        Self {
+            fragments: Index::with_log(graph, "vhosts/fragments"),
+            bases: Index::with_log(graph, "vhosts/bases"),
+            tables: Index::with_log(graph, "vhosts/tables"),
+            emitted: FxHashMap::default(),
+            work: HostWork::default(),
+        }
+    }
+
+    /// Lays the base of a Gateway's tables; `None` takes it away.
+    pub(crate) fn set_gateway(
+        &mut self,
+        graph: &mut Graph,
+        key: &NamespacedName,
+        view: Option<&GatewayView>,
+    ) {
+        let mut bases = Vec::new();
+        let mut tables = Vec::new();
+        for (port, hosts) in view.iter().flat_map(|view| &view.ports) {
+            for (table, host, base) in port_bases(key, *port, hosts) {
+                let fleet = FleetKey(key.clone());
+                tables.push(((fleet.clone(), table.clone()), (), ()));
+                bases.push((HostKey { fleet, table, host }, (), base));
+            }
+        }
+        tables.dedup();
+        self.bases.set(graph, key.clone(), bases);
+        self.tables.set(graph, key.clone(), tables);
+    }
+
+    /// Places a route's fragments; `None` takes them away.
+    pub(crate) fn set_route(&mut self, graph: &mut Graph, key: &RouteKey, route: Option<&Placement<'_>>) {
+        let mut entries = Placed::new();
+        if let Some(Placement { bindings, fragments, needs_listener }) = route {
+            for listener in bindings.listeners() {
+                let context =
+                    needs_listener.then_some(RedirectContext { port: listener.port, https: listener.https });
+                let Some(list) = fragments(context) else { continue };
+                place(&mut entries, listener, &list);
+            }
+        }
+        let entries = entries.into_iter().map(|((host, _), (order, fragment))| (host, order, fragment));
+        self.fragments.set(graph, key.clone(), entries.collect());
+    }
+
+    /// Emits what changed since the last call.
+    pub(crate) fn emit(&mut self, fleets: &mut BTreeMap<FleetKey, FleetChange>) {
+        for change in self.tables.take_changes() {
+            let (fleet, table) = change.group;
+            let out = fleets.entry(fleet).or_default();
+            match change.new {
+                Some(()) => out.upserts.push(crate::ports::route_table(&table)),
+                None => out.removals.push((ResourceKind::RouteConfiguration, table.0)),
+            }
+        }
+        let mut dirty: FxHashSet<HostKey> =
+            self.bases.take_changes().into_iter().map(|change| change.group).collect();
+        for change in self.fragments.take_changes() {
+            let out = fleets.entry(change.group.fleet.clone()).or_default();
+            record(&mut self.emitted, out, &change);
+            dirty.insert(change.group);
+        }
+        let mut dirty: Vec<_> = dirty.into_iter().collect();
+        dirty.sort();
+        for key in dirty {
+            let out = fleets.entry(key.fleet.clone()).or_default();
+            self.emit_host(out, &key);
+        }
+    }
+
+    fn emit_host(&mut self, out: &mut FleetChange, key: &HostKey) {
+        let state = self.emitted.entry(key.clone()).or_default();
+        let fragments = self.fragments.peek(key);
+        let base = self.bases.peek(key).and_then(|entries| entries.get(&()));
+        let name = key.name();
+        if fragments.is_none() && base.is_none() {
+            if state.live {
+                out.removals.push((ResourceKind::VirtualHost, name));
+            }
+            self.emitted.remove(key);
+            return;
+        }
+        state.live = true;
+        let body = match (fragments, base) {
+            (None, Some(Base::Misdirected)) => {
+                gatehouse_envoy::encode::status_host(&key.table, &key.host, 421)
+            }
+            (fragments, _) => {
+                let bytes = fragments.into_iter().flat_map(BTreeMap::values).map(|f| &f.bytes[..]);
+                gatehouse_envoy::encode::virtual_host(&key.table, &key.host, bytes)
+            }
+        };
+        self.work.assembled += 1;
+        self.work.copied += body.len() as u64;
+        let version = version(&name, base, fragments.is_some(), state.sum);
+        out.upserts.push(Resource { kind: ResourceKind::VirtualHost, name, version, body });
+    }
+
+    /// A proxy acknowledged this version of a host: what it holds now is proven.
+    pub(crate) fn acknowledged(&mut self, fleet: &FleetKey, name: &str, version: &str) {
+        let Some(key) = host_key(fleet, name) else { return };
+        if self.current_version(&key).as_deref() == Some(version)
+            && let Some(state) = self.emitted.get_mut(&key)
+        {
+            state.unproven.clear();
+        }
+    }
+
+    /// Fragments that may be why a proxy refused this version of a host; none when it is not the current one.
+    pub(crate) fn suspects(&self, fleet: &FleetKey, name: &str, version: &str) -> Vec<FragmentId> {
+        let Some(key) = host_key(fleet, name) else { return Vec::new() };
+        if self.current_version(&key).as_deref() != Some(version) {
+            return Vec::new();
+        }
+        let (Some(state), Some(fragments)) = (self.emitted.get(&key), self.fragments.peek(&key)) else {
+            return Vec::new();
+        };
+        state.unproven.keys().filter_map(|order| fragments.get(order)).map(|f| f.id.clone()).collect()
+    }
+
+    fn current_version(&self, key: &HostKey) -> Option<Arc<str>> {
+        let state = self.emitted.get(key)?;
+        let base = self.bases.peek(key).and_then(|entries| entries.get(&()));
+        Some(version(&key.name(), base, self.fragments.peek(key).is_some(), state.sum))
+    }
+}
+
+/// The identity behind a virtual host's xDS name.
+fn host_key(fleet: &FleetKey, name: &str) -> Option<HostKey> {
+    let (table, host) = name.rsplit_once('/')?;
+    Some(HostKey { fleet: fleet.clone(), table: TableName(table.into()), host: Hostname::parse(host) })
+}
+
+/// The version of a host without reading its bytes: a keyed hash of the sum of its fragments' hashes, each of which
+/// covers the fragment's place. Addition makes an edit of one fragment cost one fragment.
+fn version(name: &str, base: Option<&Base>, routed: bool, sum: u128) -> Arc<str> {
+    let base = if routed { None } else { base };
+    gatehouse_envoy::version(format!("{name}|{base:?}|{sum:032x}").as_bytes())
+}
+
+fn weight(order: &Order, fragment: &Fragment) -> u128 {
+    let place = format!("{:?}|{}", order, fragment.id.0);
+    let hash = gatehouse_envoy::version(place.as_bytes());
+    hash.bytes().fold(0, |sum, byte| (sum << 8) | u128::from(byte))
+}
+
+fn record(
+    emitted: &mut FxHashMap<HostKey, Emitted>,
+    out: &mut FleetChange,
+    change: &Change<HostKey, Order, Arc<Fragment>>,
+) {
+    let state = emitted.entry(change.group.clone()).or_default();
+    let name = change.group.name();
+    for (fragment, delta) in [(&change.old, -1), (&change.new, 1)] {
+        let Some(fragment) = fragment else { continue };
+        let weight = weight(&change.order, fragment);
+        state.sum = if delta > 0 { state.sum.wrapping_add(weight) } else { state.sum.wrapping_sub(weight) };
+        out.edges.extend(fragment.clusters.iter().map(|cluster| Edge {
+            from: (ResourceKind::VirtualHost, name.clone()),
+            cluster: cluster.clone(),
+            delta,
+            linger: fragment.linger,
+        }));
+    }
+    state.unproven.entry(change.order.clone()).or_insert_with(|| change.old.clone());
+}
+
+fn place(entries: &mut Placed, listener: &BoundListener, fragments: &Fragments) {
+    let table = table_of(&listener.key, listener.port, listener.https);
+    for (host, own) in &listener.hosts {
+        let key = HostKey { fleet: listener.fleet.clone(), table: table.clone(), host: host.clone() };
+        for fragment in &fragments.list {
+            let order = (Reverse(own.specificity()), fragment.rank.clone());
+            let slot = (key.clone(), fragment.rank.clone());
+            // Two patterns of one route can meet in one host: the more specific one counts.
+            let better = entries.get(&slot).is_none_or(|(old, _)| order < *old);
+            if better {
+                entries.insert(slot, (order, fragment.clone()));
+            }
+        }
+    }
+}
+
+fn table_of(key: &ListenerKey, port: u16, https: bool) -> TableName {
+    if https { names::https_table(key, port) } else { names::http_table(&key.gateway, port) }
+}
+
+/// The hosts that the listeners of a port lay.
+///
+/// HTTP: one table, every listener's hostname answers 404, so that no wider pattern takes over. HTTPS: a table per
+/// listener; hosts of other listeners and unknown hosts answer 421, except unknown ones at the catch-all listener.
+/// An exact listener lists two hosts, only a wildcard one lists the narrower listeners under it.
+fn port_bases(gateway: &NamespacedName, port: u16, hosts: &PortView) -> Vec<(TableName, Hostname, Base)> {
+    if !hosts.tls {
+        let table = names::http_table(gateway, port);
+        let own = hosts.hosts.keys().cloned();
+        let all: BTreeSet<Hostname> = own.chain([Hostname::Any]).collect();
+        return all.into_iter().map(|host| (table.clone(), host, Base::NotFound)).collect();
+    }
+    let mut bases = Vec::new();
+    for (own, listener) in &hosts.hosts {
+        let table = names::https_table(listener, port);
+        bases.push((table.clone(), own.clone(), Base::NotFound));
+        if *own != Hostname::Any {
+            bases.push((table.clone(), Hostname::Any, Base::Misdirected));
+        }
+        if matches!(own, Hostname::Exact(_)) {
+            continue;
+        }
+        let narrower = hosts.hosts.keys().filter(|other| *other != own && own.covers(other));
+        bases.extend(narrower.map(|other| (table.clone(), other.clone(), Base::Misdirected)));
+    }
+    bases
+}

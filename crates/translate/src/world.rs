@@ -1,0 +1,511 @@
+//! The world: facts and stages, and the order in which they settle.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use gatehouse_api::ObjectRef;
+use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
+use serde_json::Value;
+
+use crate::attach::{Bindings, bindings};
+use crate::backends::{ClusterKey, cluster, endpoints};
+use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
+use crate::config::{Config, SecretSource};
+use crate::facts::{Change, Facts, Held};
+use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
+use crate::gateways::{ClassState, GatewayState, class, gateway};
+use crate::http::{Lowered, RedirectContext, lowered};
+use crate::output::{FleetChange, Outputs, Resource, ResourceKind, StatusChange, WatchState};
+use crate::ports::{self, Port, PortState, port};
+use crate::uses::Uses;
+use crate::vhosts::{Placement, VirtualHosts};
+use crate::{names, status};
+
+/// Facts, stages and what was handed out. One thread owns it.
+#[derive(Debug)]
+pub struct World {
+    config: Config,
+    graph: Graph,
+    facts: Facts,
+    stages: Stages,
+    hosts: VirtualHosts,
+    /// Routes by listener; its sizes are the `attachedRoutes` counts.
+    attached: Index<RouteKey, ListenerKey, RouteKey, ()>,
+    clusters_used: Uses<RouteKey, ClusterKey>,
+    secrets_used: Uses<PortKey, NamespacedName>,
+    /// Derived keys of each source, so that those that vanish are run once more and go.
+    listeners_of: HashMap<NamespacedName, BTreeSet<ListenerKey>>,
+    ports_of: HashMap<NamespacedName, BTreeSet<PortKey>>,
+    contexts_of: HashMap<RouteKey, BTreeSet<Option<RedirectContext>>>,
+    fleets: BTreeSet<FleetKey>,
+    /// Envoy listeners handed out, by port.
+    emitted_ports: HashMap<PortKey, Arc<Port>>,
+}
+
+#[derive(Debug)]
+struct Stages {
+    classes: Stage<Arc<str>, ClassState>,
+    gateways: Stage<NamespacedName, GatewayState>,
+    pairs: Stage<NamespacedName, KeyPair>,
+    certificates: Stage<ListenerKey, Arc<Certificates>>,
+    ports: Stage<PortKey, PortState>,
+    bindings: Stage<RouteKey, Arc<Bindings>>,
+    lowered: Stage<RouteKey, Arc<Lowered>>,
+    fragments: Stage<FragmentsKey, Arc<Fragments>>,
+    clusters: Stage<ClusterKey, Arc<Resource>>,
+    endpoints: Stage<ClusterKey, Arc<Resource>>,
+    class_status: Stage<Arc<str>, Value>,
+    gateway_status: Stage<NamespacedName, Value>,
+    set_status: Stage<NamespacedName, Value>,
+    route_status: Stage<RouteKey, Value>,
+    backend_status: Stage<NamespacedName, Value>,
+}
+
+impl Stages {
+    fn new(graph: &mut Graph) -> Self {
+        Self {
+            classes: Stage::new(graph, "classes"),
+            gateways: Stage::new(graph, "gateways"),
+            pairs: Stage::new(graph, "key_pairs"),
+            certificates: Stage::new(graph, "certificates"),
+            ports: Stage::new(graph, "ports"),
+            bindings: Stage::new(graph, "bindings"),
+            lowered: Stage::new(graph, "lowered"),
+            fragments: Stage::new(graph, "fragments"),
+            clusters: Stage::new(graph, "clusters"),
+            endpoints: Stage::new(graph, "endpoints"),
+            class_status: Stage::new(graph, "status/classes"),
+            gateway_status: Stage::new(graph, "status/gateways"),
+            set_status: Stage::new(graph, "status/listener_sets"),
+            route_status: Stage::new(graph, "status/routes"),
+            backend_status: Stage::new(graph, "status/backends"),
+        }
+    }
+}
+
+/// Keys of facts that changed since the last settle.
+struct Changed {
+    classes: Vec<Arc<str>>,
+    gateways: Vec<NamespacedName>,
+    sets: Vec<NamespacedName>,
+    routes: Vec<RouteKey>,
+    secrets: Vec<NamespacedName>,
+    backends: Vec<NamespacedName>,
+}
+
+impl World {
+    /// An empty world.
+    pub fn new(config: Config) -> Self {
+        let mut graph = Graph::default();
+        let secrets = match config.secrets {
+            SecretSource::Complete => Missing::Absent,
+            SecretSource::OnDemand => Missing::Unknown,
+        };
+        Self {
+            facts: Facts::new(&mut graph, secrets),
+            stages: Stages::new(&mut graph),
+            hosts: VirtualHosts::new(&mut graph),
+            attached: Index::new(&mut graph, "attached"),
+            clusters_used: Uses::default(),
+            secrets_used: Uses::default(),
+            listeners_of: HashMap::new(),
+            ports_of: HashMap::new(),
+            contexts_of: HashMap::new(),
+            fleets: BTreeSet::new(),
+            emitted_ports: HashMap::new(),
+            config,
+            graph,
+        }
+    }
+
+    /// Takes a change. Nothing runs before [`World::settle`].
+    pub fn apply(&mut self, change: Change) {
+        self.facts.apply(&mut self.graph, change);
+    }
+
+    /// Takes what the proxies say of a watch.
+    pub fn proxy_says(&mut self, port: PortKey, digest: &Arc<str>, state: WatchState) {
+        let known = self.facts.held.peek(&port).cloned();
+        let mut held = known.unwrap_or(Held { digest: None, generation: 0, refused: None });
+        match state {
+            WatchState::Held => {
+                held.refused = None;
+                held.digest = Some(digest.clone());
+                held.generation = self.generation_of(&port);
+            }
+            WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
+        }
+        self.facts.held.set(&mut self.graph, port, held);
+    }
+
+    fn generation_of(&self, port: &PortKey) -> i64 {
+        let view = self.stages.gateways.peek(&port.fleet.0).and_then(GatewayState::view);
+        view.map_or(0, |view| view.generation)
+    }
+
+    /// A proxy acknowledged this version of a virtual host.
+    pub fn host_acknowledged(&mut self, fleet: &FleetKey, name: &str, version: &str) {
+        self.hosts.acknowledged(fleet, name, version);
+    }
+
+    /// A proxy refused this version of a virtual host: the fragments that changed since the last version that it
+    /// took are set aside. Returns how many.
+    pub fn host_refused(&mut self, fleet: &FleetKey, name: &str, version: &str, message: &Arc<str>) -> usize {
+        let suspects = self.hosts.suspects(fleet, name, version);
+        let count = suspects.len();
+        for suspect in suspects {
+            self.facts.quarantined.set(&mut self.graph, suspect, message.clone());
+        }
+        count
+    }
+
+    /// Secrets that became wanted (`true`) or are wanted no more since the last call.
+    pub fn take_secret_wants(&mut self) -> Vec<(NamespacedName, bool)> {
+        self.facts.secrets.take_want_changes(&mut self.graph)
+    }
+
+    /// Panics caught since the last call; their keys kept their last values.
+    pub fn take_panics(&mut self) -> Vec<Panicked> {
+        self.graph.take_panics()
+    }
+
+    /// Counters of all stages that ran.
+    pub fn counters(&self) -> BTreeMap<&'static str, Counters> {
+        self.graph.all_counters().collect()
+    }
+
+    /// Virtual hosts put together and bytes copied for that since the start.
+    pub fn host_work(&self) -> (u64, u64) {
+        (self.hosts.work.assembled, self.hosts.work.copied)
+    }
+
+    /// Runs everything that the changes touch and returns what differs from the last settle.
+    pub fn settle(&mut self) -> Outputs {
+        let mut outputs = Outputs::default();
+        let changed = Changed {
+            classes: self.facts.classes.take_changed(),
+            gateways: self.facts.gateways.take_changed(),
+            sets: self.facts.listener_sets.take_changed(),
+            routes: self.facts.routes.take_changed(),
+            secrets: self.facts.secrets.take_changed(),
+            backends: self.facts.backends.take_changed(),
+        };
+        self.drain_unread_logs();
+        self.settle_gateways(&changed, &mut outputs);
+        self.settle_routes(&changed);
+        self.settle_backends(&mut outputs);
+        self.hosts.emit(&mut outputs.fleets);
+        self.settle_statuses(&changed, &mut outputs);
+        self.drop_gone_fleets(&mut outputs);
+        outputs
+    }
+
+    /// Tables whose changes nobody follows by key: readers are woken anyway.
+    fn drain_unread_logs(&mut self) {
+        self.facts.services.take_changed();
+        self.facts.slices.take_changed();
+        self.facts.namespaces.take_changed();
+        self.facts.grants.take_changed();
+        self.facts.quarantined.take_changed();
+        self.facts.held.take_changed();
+        self.facts.config_maps.take_changed();
+    }
+
+    fn settle_gateways(&mut self, changed: &Changed, outputs: &mut Outputs) {
+        let Self { config, graph, facts, stages, .. } = self;
+        for key in &changed.classes {
+            stages.classes.mark(graph, key.clone());
+        }
+        stages.classes.settle(graph, |reads, key| class(facts, config, reads, key));
+        for key in &changed.gateways {
+            stages.gateways.mark(graph, key.clone());
+        }
+        stages.gateways.settle(graph, |reads, key| gateway(facts, &stages.classes, config, reads, key));
+        for key in &changed.secrets {
+            stages.pairs.mark(graph, key.clone());
+        }
+        stages.pairs.settle(graph, |reads, key| key_pair(facts, reads, key));
+        let gateways = unique(stages.gateways.take_changed());
+        stages.classes.take_changed();
+        for key in &gateways {
+            self.mark_gateway(key, outputs);
+        }
+        let Self { config, graph, facts, stages, .. } = self;
+        stages
+            .certificates
+            .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
+        stages.certificates.take_changed();
+        stages
+            .ports
+            .settle(graph, |reads, key| port(&stages.gateways, &stages.certificates, config, reads, key));
+        self.emit_ports(outputs);
+        self.emit_secrets(outputs);
+    }
+
+    /// Follows a Gateway's listeners and ports as they come and go.
+    fn mark_gateway(&mut self, key: &NamespacedName, outputs: &mut Outputs) {
+        let view = self.stages.gateways.peek(key).and_then(GatewayState::view).cloned();
+        let listeners: BTreeSet<_> =
+            view.iter().flat_map(|v| v.listeners.iter().map(|l| l.key.clone())).collect();
+        let port_keys: BTreeSet<_> = view.iter().flat_map(|v| ports::keys(v)).collect();
+        for listener in renew(&mut self.listeners_of, key, listeners) {
+            self.stages.certificates.mark(&mut self.graph, listener);
+        }
+        for port in renew(&mut self.ports_of, key, port_keys) {
+            self.stages.ports.mark(&mut self.graph, port);
+        }
+        self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
+        let fleet = FleetKey(key.clone());
+        if view.is_some() {
+            outputs.fleets.entry(fleet.clone()).or_default();
+            self.fleets.insert(fleet);
+        } else if self.fleets.remove(&fleet) {
+            outputs.removed_fleets.push(fleet);
+        }
+    }
+
+    fn emit_ports(&mut self, outputs: &mut Outputs) {
+        for key in unique(self.stages.ports.take_changed()) {
+            let out = outputs.fleets.entry(key.fleet.clone()).or_default();
+            let new = self.stages.ports.peek(&key).and_then(PortState::serving).cloned();
+            let secrets = new.iter().flat_map(|port| &port.secrets);
+            let uses = secrets.map(|secret| (key.fleet.clone(), secret.clone())).collect();
+            self.secrets_used.set(&key, uses);
+            match new {
+                Some(port) => {
+                    out.upserts.push((*port.listener).clone());
+                    out.watches.push((key.clone(), Some(port.watch.clone())));
+                    self.emitted_ports.insert(key, port);
+                }
+                None => {
+                    if let Some(old) = self.emitted_ports.remove(&key) {
+                        out.removals.push((ResourceKind::Listener, old.listener.name.clone()));
+                        out.watches.push((key.clone(), None));
+                        self.facts.held.set_absent(&mut self.graph, key);
+                    }
+                }
+            }
+        }
+    }
+
+    fn emit_secrets(&mut self, outputs: &mut Outputs) {
+        let rotated = self.stages.pairs.take_changed();
+        let mut dirty: BTreeSet<(FleetKey, NamespacedName)> = BTreeSet::new();
+        for secret in rotated {
+            dirty.extend(self.secrets_used.fleets(&secret).map(|fleet| (fleet.clone(), secret.clone())));
+        }
+        dirty.extend(self.secrets_used.take_changed().into_iter().map(|(fleet, secret, _)| (fleet, secret)));
+        for (fleet, secret) in dirty {
+            let out = outputs.fleets.entry(fleet.clone()).or_default();
+            let name = names::secret(&secret);
+            match self.stages.pairs.peek(&secret) {
+                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
+                    let body = gatehouse_envoy::encode::secret(&name, pair);
+                    out.upserts.push(Resource::new(ResourceKind::Secret, name.0, body));
+                }
+                _ => out.removals.push((ResourceKind::Secret, name.0)),
+            }
+        }
+    }
+
+    fn settle_routes(&mut self, changed: &Changed) {
+        let Self { graph, facts, stages, .. } = self;
+        for key in &changed.routes {
+            stages.bindings.mark(graph, key.clone());
+            stages.lowered.mark(graph, key.clone());
+        }
+        stages.bindings.settle(graph, |reads, key| bindings(facts, &stages.gateways, reads, key));
+        stages.lowered.settle(graph, |reads, key| lowered(facts, reads, key));
+        let mut routes = stages.bindings.take_changed();
+        routes.extend(stages.lowered.take_changed());
+        let mut routes: BTreeSet<RouteKey> = routes.into_iter().collect();
+        for key in &routes {
+            self.mark_fragments(key);
+        }
+        let Self { graph, facts, stages, .. } = self;
+        stages
+            .fragments
+            .settle(graph, |reads, key| fragments(facts, &stages.bindings, &stages.lowered, reads, key));
+        routes.extend(stages.fragments.take_changed().into_iter().map(|(route, _)| route));
+        for key in &routes {
+            self.place_route(key);
+        }
+    }
+
+    fn mark_fragments(&mut self, key: &RouteKey) {
+        let bound = self.stages.bindings.peek(key).zip(self.stages.lowered.peek(key));
+        let wanted = bound.map(|(bindings, lowered)| contexts(bindings, lowered)).unwrap_or_default();
+        for context in renew(&mut self.contexts_of, key, wanted) {
+            self.stages.fragments.mark(&mut self.graph, (key.clone(), context));
+        }
+    }
+
+    /// Puts a route's fragments, attachments and clusters where they belong now.
+    fn place_route(&mut self, key: &RouteKey) {
+        let Self { graph, stages, hosts, attached, clusters_used, .. } = self;
+        let bound = stages.bindings.peek(key).zip(stages.lowered.peek(key));
+        let fragments = |context| stages.fragments.peek(&(key.clone(), context)).cloned();
+        let placement = bound.map(|(b, l)| Placement {
+            bindings: b,
+            fragments: &fragments,
+            needs_listener: l.needs_listener,
+        });
+        hosts.set_route(graph, key, placement.as_ref());
+        let listeners = bound.iter().flat_map(|(bindings, _)| bindings.listeners());
+        let listeners: BTreeSet<_> = listeners.map(|l| l.key.clone()).collect();
+        attached.set(graph, key.clone(), listeners.into_iter().map(|l| (l, key.clone(), ())).collect());
+        let mut uses = BTreeSet::new();
+        if let Some((bindings, lowered)) = bound {
+            for listener in bindings.listeners() {
+                uses.extend(lowered.clusters.iter().map(|c| (listener.fleet.clone(), c.clone())));
+            }
+        }
+        clusters_used.set(key, uses);
+    }
+
+    fn settle_backends(&mut self, outputs: &mut Outputs) {
+        let Self { graph, facts, stages, clusters_used, .. } = self;
+        let changed = clusters_used.take_changed();
+        for (_, key, _) in &changed {
+            if clusters_used.is_used(key) {
+                stages.clusters.mark(graph, key.clone());
+                stages.endpoints.mark(graph, key.clone());
+            } else {
+                stages.clusters.forget(graph, key);
+                stages.endpoints.forget(graph, key);
+            }
+        }
+        stages.clusters.settle(graph, |reads, key| cluster(facts, reads, key));
+        stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
+        let edited: BTreeSet<_> = stages.clusters.take_changed().into_iter().collect();
+        let moved: BTreeSet<_> = stages.endpoints.take_changed().into_iter().collect();
+        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceKind)> = BTreeSet::new();
+        for (keys, kind) in [(&edited, ResourceKind::Cluster), (&moved, ResourceKind::Endpoint)] {
+            for key in keys {
+                dirty.extend(clusters_used.fleets(key).map(|fleet| (fleet.clone(), key.clone(), kind)));
+            }
+        }
+        for (fleet, key, _) in changed {
+            dirty.insert((fleet.clone(), key.clone(), ResourceKind::Cluster));
+            dirty.insert((fleet, key, ResourceKind::Endpoint));
+        }
+        for (fleet, key, kind) in dirty {
+            let stage = if kind == ResourceKind::Cluster { &stages.clusters } else { &stages.endpoints };
+            let used = clusters_used.uses(&fleet, &key);
+            let out = outputs.fleets.entry(fleet).or_default();
+            match stage.peek(&key).filter(|_| used) {
+                Some(resource) => out.upserts.push((**resource).clone()),
+                None => out.removals.push((kind, names::cluster(&key).0)),
+            }
+        }
+    }
+
+    fn settle_statuses(&mut self, changed: &Changed, outputs: &mut Outputs) {
+        let Self { config, graph, facts, stages, attached, .. } = self;
+        for key in &changed.classes {
+            stages.class_status.mark(graph, key.clone());
+        }
+        for key in &changed.gateways {
+            stages.gateway_status.mark(graph, key.clone());
+        }
+        for key in &changed.sets {
+            stages.set_status.mark(graph, key.clone());
+        }
+        for key in &changed.routes {
+            stages.route_status.mark(graph, key.clone());
+        }
+        for key in &changed.backends {
+            stages.backend_status.mark(graph, key.clone());
+        }
+        let sources = status::Sources {
+            facts,
+            config,
+            certificates: &stages.certificates,
+            ports: &stages.ports,
+            attached,
+        };
+        let gateways = &stages.gateways;
+        stages.class_status.settle(graph, |r, k| status::class(facts, &stages.classes, r, k));
+        stages.gateway_status.settle(graph, |r, k| status::gateway(sources, gateways, r, k));
+        stages.set_status.settle(graph, |r, k| status::listener_set(sources, facts, gateways, r, k));
+        stages.route_status.settle(graph, |r, k| {
+            status::route(facts, config, &stages.bindings, &stages.lowered, &stages.fragments, r, k)
+        });
+        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k));
+        self.emit_statuses(outputs);
+    }
+
+    fn emit_statuses(&mut self, outputs: &mut Outputs) {
+        let Self { facts, stages, .. } = self;
+        let out = &mut outputs.statuses;
+        let group = crate::grants::GATEWAY_GROUP;
+        for key in unique(stages.class_status.take_changed()) {
+            let generation = facts.classes.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(group, "GatewayClass", &NamespacedName::new("", key.clone()));
+            out.push(status_change(id, generation, stages.class_status.peek(&key)));
+        }
+        for key in unique(stages.gateway_status.take_changed()) {
+            let generation = facts.gateways.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(group, "Gateway", &key);
+            out.push(status_change(id, generation, stages.gateway_status.peek(&key)));
+        }
+        for key in unique(stages.set_status.take_changed()) {
+            let generation = facts.listener_sets.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(group, "ListenerSet", &key);
+            out.push(status_change(id, generation, stages.set_status.peek(&key)));
+        }
+        for key in unique(stages.route_status.take_changed()) {
+            let generation = facts.routes.peek(&key).map(|o| o.meta().generation);
+            let id = object_ref(group, key.kind.as_str(), &key.object);
+            out.push(status_change(id, generation, stages.route_status.peek(&key)));
+        }
+        for key in unique(stages.backend_status.take_changed()) {
+            let generation = facts.backends.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(crate::backends::ENVOY_GATEWAY_GROUP, "Backend", &key);
+            out.push(status_change(id, generation, stages.backend_status.peek(&key)));
+        }
+    }
+
+    /// What is left of a fleet that is gone goes with it as a whole.
+    fn drop_gone_fleets(&mut self, outputs: &mut Outputs) {
+        for fleet in &outputs.removed_fleets {
+            outputs.fleets.remove(fleet);
+        }
+        outputs
+            .fleets
+            .retain(|fleet, change| self.fleets.contains(fleet) || *change != FleetChange::default());
+    }
+}
+
+fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&Value>) -> StatusChange {
+    let status = status.filter(|status| !status.is_null()).cloned();
+    StatusChange { object, generation: generation.unwrap_or_default(), status }
+}
+
+fn object_ref(group: &str, kind: &str, key: &NamespacedName) -> ObjectRef {
+    ObjectRef {
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+    }
+}
+
+fn unique<K: Ord>(keys: Vec<K>) -> BTreeSet<K> {
+    keys.into_iter().collect()
+}
+
+/// Replaces the derived keys of a source and returns old and new ones together: all of them must run.
+fn renew<S, D>(known: &mut HashMap<S, BTreeSet<D>>, source: &S, derived: BTreeSet<D>) -> BTreeSet<D>
+where
+    S: Clone + Eq + std::hash::Hash,
+    D: Clone + Ord,
+{
+    let old = if derived.is_empty() {
+        known.remove(source).unwrap_or_default()
+    } else {
+        known.insert(source.clone(), derived.clone()).unwrap_or_default()
+    };
+    old.into_iter().chain(derived).collect()
+}
