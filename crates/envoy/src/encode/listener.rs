@@ -1,0 +1,185 @@
+//! Listeners: one per port, its filter chains, one constant HTTP filter list.
+//!
+//! Nothing here depends on routes or policies: whatever they need is a filter that is in the list already,
+//! disabled, and switched on by the route. A change of a listener drains connections, so routes never cause one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, Http2ProtocolOptions, HttpProtocolOptions, TransportSocket, transport_socket,
+};
+use envoy_types::pb::envoy::config::listener::v3 as pb;
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
+use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds,
+    http_connection_manager::{
+        InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+        UpgradeConfig,
+    },
+    http_filter,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
+use gatehouse_model::Hostname;
+use gatehouse_model::listener::{EnvoyListener, FilterChain, TableName, TlsTermination};
+use prost::{Message, Name};
+
+use super::{ads, any, bool_value, filter, socket, socket_address, u32_value};
+
+const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
+const HTTP2_CONCURRENT_STREAMS: u32 = 100;
+const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What the host can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether IPv6 sockets exist: a listener on every address then binds `[::]` for both families.
+    pub ipv6: bool,
+}
+
+/// A `Listener`.
+pub fn listener(listener: &EnvoyListener, options: Options) -> Bytes {
+    let mut addresses = addresses(listener, options).into_iter();
+    let message = pb::Listener {
+        name: listener.name.to_string(),
+        address: addresses.next(),
+        additional_addresses: addresses
+            .map(|address| pb::AdditionalAddress { address: Some(address), ..Default::default() })
+            .collect(),
+        per_connection_buffer_limit_bytes: Some(u32_value(CONNECTION_BUFFER_BYTES)),
+        listener_filters: listener.tls.then(tls_inspector).into_iter().collect(),
+        filter_chains: listener.chains.iter().map(|chain| filter_chain(listener, chain)).collect(),
+        ..pb::Listener::default()
+    };
+    message.encode_to_vec().into()
+}
+
+fn addresses(listener: &EnvoyListener, options: Options) -> Vec<Address> {
+    let bind = |ip: IpAddr| socket_address(&ip.to_string(), listener.port);
+    if listener.addresses.0.is_empty() {
+        let any = if options.ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let mut address = bind(any);
+        address.ipv4_compat = options.ipv6;
+        return vec![socket(address)];
+    }
+    listener.addresses.0.iter().map(|ip| socket(bind(*ip))).collect()
+}
+
+fn tls_inspector() -> pb::ListenerFilter {
+    pb::ListenerFilter {
+        name: "envoy.filters.listener.tls_inspector".to_owned(),
+        config_type: Some(pb::listener_filter::ConfigType::TypedConfig(any(&TlsInspector::default()))),
+        ..pb::ListenerFilter::default()
+    }
+}
+
+fn filter_chain(listener: &EnvoyListener, chain: &FilterChain) -> pb::FilterChain {
+    let manager = connection_manager(&stat_prefix(listener), &chain.table);
+    pb::FilterChain {
+        name: chain.name.to_string(),
+        filter_chain_match: chain_match(&chain.server_name),
+        filters: vec![pb::Filter {
+            name: "envoy.filters.network.http_connection_manager".to_owned(),
+            config_type: Some(pb::filter::ConfigType::TypedConfig(any(&manager))),
+        }],
+        transport_socket: chain.tls.as_ref().map(transport_socket),
+        ..pb::FilterChain::default()
+    }
+}
+
+/// Bounded: one prefix per port, however many hostnames it serves.
+fn stat_prefix(listener: &EnvoyListener) -> String {
+    format!("{}-{}", if listener.tls { "https" } else { "http" }, listener.port)
+}
+
+/// A chain without a match serves what no other chain matches, also clients without SNI.
+fn chain_match(server_name: &Hostname) -> Option<pb::FilterChainMatch> {
+    (*server_name != Hostname::Any).then(|| pb::FilterChainMatch {
+        server_names: vec![server_name.to_string()],
+        ..pb::FilterChainMatch::default()
+    })
+}
+
+fn connection_manager(stat_prefix: &str, table: &TableName) -> HttpConnectionManager {
+    HttpConnectionManager {
+        stat_prefix: stat_prefix.to_owned(),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: table.0.to_string(),
+        })),
+        http_filters: http_filters(),
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
+            ..HttpProtocolOptions::default()
+        }),
+        http2_protocol_options: Some(Http2ProtocolOptions {
+            max_concurrent_streams: Some(u32_value(HTTP2_CONCURRENT_STREAMS)),
+            initial_stream_window_size: Some(u32_value(HTTP2_STREAM_WINDOW)),
+            initial_connection_window_size: Some(u32_value(HTTP2_CONNECTION_WINDOW)),
+            ..Http2ProtocolOptions::default()
+        }),
+        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        use_remote_address: Some(bool_value(true)),
+        // No client is internal: else those with private addresses could override time-outs by x-envoy headers.
+        internal_address_config: Some(InternalAddressConfig::default()),
+        normalize_path: Some(bool_value(true)),
+        merge_slashes: true,
+        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::UnescapeAndRedirect.into(),
+        upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
+        ..HttpConnectionManager::default()
+    }
+}
+
+/// Every filter that any route may switch on, in a fixed order.
+fn http_filters() -> Vec<HttpFilter> {
+    vec![
+        switchable(filter::CORS, &Cors::default()),
+        switchable(filter::STATEFUL_SESSION, &StatefulSession::default()),
+        HttpFilter {
+            name: filter::ROUTER.to_owned(),
+            config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router {
+                suppress_envoy_headers: true,
+                ..Router::default()
+            }))),
+            ..HttpFilter::default()
+        },
+    ]
+}
+
+fn switchable<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(any(config))),
+        disabled: true,
+        ..HttpFilter::default()
+    }
+}
+
+fn transport_socket(termination: &TlsTermination) -> TransportSocket {
+    let secrets = termination
+        .secrets
+        .iter()
+        .map(|name| tls::SdsSecretConfig { name: name.0.to_string(), sds_config: Some(ads()) })
+        .collect();
+    let context = tls::DownstreamTlsContext {
+        common_tls_context: Some(tls::CommonTlsContext {
+            tls_params: Some(tls::TlsParameters {
+                tls_minimum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv12.into(),
+                ..tls::TlsParameters::default()
+            }),
+            alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            tls_certificate_sds_secret_configs: secrets,
+            ..tls::CommonTlsContext::default()
+        }),
+        ..tls::DownstreamTlsContext::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
+    }
+}

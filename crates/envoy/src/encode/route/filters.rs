@@ -1,0 +1,96 @@
+//! Filters that the listener carries disabled and a route switches on.
+
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
+use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::{
+    StatefulSession, StatefulSessionPerRoute, stateful_session_per_route::Override,
+};
+use envoy_types::pb::envoy::extensions::http::stateful_session::cookie::v3::CookieBasedSessionState;
+use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::HeaderBasedSessionState;
+use envoy_types::pb::envoy::r#type::http::v3::Cookie;
+use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
+use gatehouse_model::http::{Cors, HttpRoute, SessionPersistence};
+use prost::Message;
+
+use super::matching::{exact, safe_regex};
+use super::plan::{Outcome, Share};
+use crate::encode::{any, bool_value, duration, extension, filter};
+
+/// Entries of `Route.typed_per_filter_config`, sorted by name.
+pub(super) fn per_filter_config(route: &HttpRoute, share: &Share<'_>) -> Vec<(&'static str, Vec<u8>)> {
+    let cors = share.cors.map(|cors| (filter::CORS, any(&cors_policy(cors)).encode_to_vec()));
+    let session = route
+        .session
+        .as_deref()
+        .filter(|_| matches!(share.outcome, Outcome::Forward(_)))
+        .map(|session| (filter::STATEFUL_SESSION, any(&per_route_session(session)).encode_to_vec()));
+    cors.into_iter().chain(session).collect()
+}
+
+/// Envoy answers a preflight with the origin, method and headers that it asks for where `*` is allowed, as
+/// the API demands with credentials and permits without.
+fn cors_policy(cors: &Cors) -> CorsPolicy {
+    let wildcard_expose = cors.expose_headers.iter().any(|name| &**name == "*");
+    CorsPolicy {
+        allow_origin_string_match: cors.allow_origins.iter().map(|origin| origin_matcher(origin)).collect(),
+        allow_methods: list(&cors.allow_methods),
+        allow_headers: list(&cors.allow_headers),
+        // `*` would mean a header of that name to a client that sends credentials.
+        expose_headers: match wildcard_expose && cors.allow_credentials {
+            true => String::new(),
+            false => list(&cors.expose_headers),
+        },
+        max_age: cors.max_age.to_string(),
+        allow_credentials: Some(bool_value(cors.allow_credentials)),
+        // A preflight from elsewhere is answered here, without headers; the backend never sees it.
+        forward_not_matching_preflights: Some(bool_value(false)),
+        ..CorsPolicy::default()
+    }
+}
+
+fn list(items: &[std::sync::Arc<str>]) -> String {
+    match items.iter().any(|item| &**item == "*") {
+        true => "*".to_owned(),
+        false => items.join(", "),
+    }
+}
+
+/// A wildcard stands for one or more labels. Browsers leave out the default port of the scheme.
+fn origin_matcher(origin: &str) -> StringMatcher {
+    let lower = origin.to_ascii_lowercase();
+    let origin = match lower.split_once("://") {
+        Some(("http", _)) => lower.strip_suffix(":80").unwrap_or(&lower),
+        Some(("https", _)) => lower.strip_suffix(":443").unwrap_or(&lower),
+        _ => &lower,
+    };
+    if origin == "*" || !origin.contains('*') {
+        return exact(origin);
+    }
+    let parts: Vec<String> = origin.split('*').map(regex_syntax::escape).collect();
+    safe_regex(&parts.join("[^/:]+"))
+}
+
+fn per_route_session(session: &SessionPersistence) -> StatefulSessionPerRoute {
+    let state = match session {
+        SessionPersistence::Cookie { name, path, ttl } => extension(
+            "envoy.http.stateful_session.cookie",
+            &CookieBasedSessionState {
+                cookie: Some(Cookie {
+                    name: name.to_string(),
+                    path: path.to_string(),
+                    ttl: ttl.map(duration),
+                    ..Cookie::default()
+                }),
+            },
+        ),
+        SessionPersistence::Header { name } => extension(
+            "envoy.http.stateful_session.header",
+            &HeaderBasedSessionState { name: name.to_string() },
+        ),
+    };
+    StatefulSessionPerRoute {
+        r#override: Some(Override::StatefulSession(StatefulSession {
+            session_state: Some(state),
+            ..StatefulSession::default()
+        })),
+    }
+}
