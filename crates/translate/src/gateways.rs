@@ -170,13 +170,10 @@ pub(crate) fn gateway(
         }
         sets.insert(set_key, SetView { generation: set.metadata.generation, problem });
     }
-    if config.shared_host {
-        for listener in groups.iter_mut().flatten() {
-            if listener.problem.is_none() {
-                listener.problem =
-                    port_taken(facts, classes, config, reads, (key, gateway), &addresses, listener.port);
-            }
-        }
+    for listener in groups.iter_mut().flatten().filter(|l| l.problem.is_none()) {
+        let refused = config.refuses(listener.port).map(|why| Problem::new("PortUnavailable", why));
+        let taken = || port_taken(facts, classes, config, reads, (key, gateway), &addresses, listener.port);
+        listener.problem = refused.or_else(taken);
     }
     let listeners: Vec<_> = conflicts::resolve(groups).into_iter().map(Arc::new).collect();
     Some(GatewayState::Ours(Arc::new(GatewayView {
@@ -233,6 +230,9 @@ fn port_taken(
     addresses: &AddressSet,
     port: u16,
 ) -> Option<Problem> {
+    if !config.shared_host {
+        return None;
+    }
     let me = (age(&gateway.metadata), key.clone());
     let bound = config.bound_port(port);
     let rivals = config
