@@ -64,7 +64,7 @@ impl Watches {
         });
         let mut watches = Self { watcher: None, dirs: BTreeMap::new() };
         match created {
-            Ok(watcher) => watches.watcher = Some(watcher),
+            Ok(created) => watches.watcher = Some(created),
             Err(error) => watches.give_up(&error),
         }
         watches
