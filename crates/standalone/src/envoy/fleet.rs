@@ -103,6 +103,7 @@ enum Target {
 }
 
 /// What happened to the target.
+#[derive(Clone, Copy)]
 enum Step {
     Retry,
     Ready,
