@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "gatehouse", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// What is logged to standard error: error, warn, info, debug, or a tracing filter.
-    #[arg(long, global = true, env = "GATEHOUSE_LOG", default_value = "info")]
+    #[arg(long, global = true, default_value = "info")]
     pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,

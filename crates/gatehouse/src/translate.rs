@@ -49,7 +49,7 @@ fn resource_type(kind: ResourceKind) -> gatehouse_envoy::ResourceType {
     use gatehouse_envoy::ResourceType as Type;
     match kind {
         ResourceKind::Cluster => Type::Cluster,
-        ResourceKind::Endpoint => Type::Endpoint,
+        ResourceKind::Endpoint => Type::Endpoints,
         ResourceKind::Secret => Type::Secret,
         ResourceKind::Listener => Type::Listener,
         ResourceKind::RouteConfiguration => Type::RouteConfiguration,
