@@ -39,6 +39,11 @@ impl Gates {
         self.deadlines.len()
     }
 
+    /// The cluster was sent on this stream and is not warm yet.
+    pub(super) fn warming(&self, cluster: &str) -> bool {
+        self.cold.get(cluster).is_some_and(|warming| warming.sent > 0)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.keys().next().map(|(at, _)| *at)
     }
@@ -148,7 +153,7 @@ impl Stream {
 
     pub(super) fn endpoints_accepted(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
         if let Some(warming) = self.gates.cold.get_mut(cluster)
-            && warming.sent > 0
+            && (warming.sent > 0 || warming.accepted)
             && number > warming.sent
         {
             warming.endpoints = true;
@@ -171,6 +176,31 @@ impl Stream {
         let cold: Vec<_> = self.gates.cold.keys().cloned().collect();
         for cluster in cold {
             self.check_warm(&cluster, table);
+        }
+    }
+
+    /// The client came with this version of a cluster. That is all it needs if it came with endpoints too, or does so
+    /// in a moment; before it is initialised it may have the one and not the other.
+    pub(super) fn cluster_presented(&mut self, cluster: &Arc<str>) {
+        let endpoints = self.subs[ResourceType::Endpoint].names.get(cluster).is_some_and(|name| name.held.is_some());
+        self.gates.cold.insert(cluster.clone(), Warming { sent: 0, accepted: true, endpoints });
+    }
+
+    pub(super) fn endpoints_presented(&mut self, cluster: &Arc<str>, table: &Table) {
+        if let Some(warming) = self.gates.cold.get_mut(cluster)
+            && warming.sent == 0
+        {
+            warming.endpoints = true;
+            self.check_warm(cluster, table);
+        }
+    }
+
+    /// The table is back at the version that the client has, before it heard of another one.
+    pub(super) fn restore(&mut self, cluster: &Arc<str>, table: &Table) {
+        if self.gates.cold.get(cluster).is_some_and(|warming| warming.sent > 0 || warming.accepted) {
+            self.check_warm(cluster, table);
+        } else {
+            self.uncool(cluster);
         }
     }
 
