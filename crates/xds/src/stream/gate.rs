@@ -39,11 +39,6 @@ impl Gates {
         self.deadlines.len()
     }
 
-    /// The cluster was sent on this stream and is not warm yet.
-    pub(super) fn warming(&self, cluster: &str) -> bool {
-        self.cold.get(cluster).is_some_and(|warming| warming.sent > 0)
-    }
-
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.keys().next().map(|(at, _)| *at)
     }
@@ -92,6 +87,12 @@ impl Stream {
         let clusters = &self.subs[ResourceType::Cluster];
         let held = clusters.names.get(cluster).is_some_and(|name| name.held.is_some());
         clusters.asked && held && !self.gates.cold.contains_key(cluster)
+    }
+
+    /// The cluster was sent on this stream, and may wait for its endpoints.
+    pub(super) fn may_warm(&self, cluster: &str) -> bool {
+        let flying = self.subs[ResourceType::Cluster].names.get(cluster).is_some_and(|name| name.flying > 0);
+        flying || self.gates.cold.get(cluster).is_some_and(|warming| warming.sent > 0)
     }
 
     /// Lets a queued name wait for a cluster.

@@ -56,8 +56,7 @@ impl Stream {
             let name: Arc<str> = name.as_str().into();
             self.subs[kind].name(&name).subscribed = true;
             // Its cluster may have been sent before this request came.
-            let needed =
-                kind == ResourceType::Endpoint && self.gates.warming(&name) && table.entry(kind, &name).is_some();
+            let needed = kind == ResourceType::Endpoint && self.may_warm(&name) && table.entry(kind, &name).is_some();
             if warming || needed || !names.contains(&name) {
                 let stamp = table.seq();
                 self.queue(kind, &name, Pending { stamp, answer: true, force: true, ..Pending::default() });
