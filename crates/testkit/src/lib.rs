@@ -1,3 +1,4 @@
 //! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend.
 
 pub mod echo;
+pub mod xds_client;

@@ -89,6 +89,12 @@ impl Stream {
         clusters.asked && held && !self.gates.cold.contains_key(cluster)
     }
 
+    /// The cluster was sent on this stream, and may wait for its endpoints.
+    pub(super) fn may_warm(&self, cluster: &str) -> bool {
+        let flying = self.subs[ResourceType::Cluster].names.get(cluster).is_some_and(|name| name.flying > 0);
+        flying || self.gates.cold.get(cluster).is_some_and(|warming| warming.sent > 0)
+    }
+
     /// Lets a queued name wait for a cluster.
     pub(super) fn park(&mut self, target: Target, cluster: Arc<str>) {
         let (kind, name) = &target;
@@ -148,7 +154,7 @@ impl Stream {
 
     pub(super) fn endpoints_accepted(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
         if let Some(warming) = self.gates.cold.get_mut(cluster)
-            && warming.sent > 0
+            && (warming.sent > 0 || warming.accepted)
             && number > warming.sent
         {
             warming.endpoints = true;
@@ -171,6 +177,31 @@ impl Stream {
         let cold: Vec<_> = self.gates.cold.keys().cloned().collect();
         for cluster in cold {
             self.check_warm(&cluster, table);
+        }
+    }
+
+    /// The client came with this version of a cluster. That is all it needs if it came with endpoints too, or does so
+    /// in a moment; before it is initialised it may have the one and not the other.
+    pub(super) fn cluster_presented(&mut self, cluster: &Arc<str>) {
+        let endpoints = self.subs[ResourceType::Endpoint].names.get(cluster).is_some_and(|name| name.held.is_some());
+        self.gates.cold.insert(cluster.clone(), Warming { sent: 0, accepted: true, endpoints });
+    }
+
+    pub(super) fn endpoints_presented(&mut self, cluster: &Arc<str>, table: &Table) {
+        if let Some(warming) = self.gates.cold.get_mut(cluster)
+            && warming.sent == 0
+        {
+            warming.endpoints = true;
+            self.check_warm(cluster, table);
+        }
+    }
+
+    /// The table is back at the version that the client has, before it heard of another one.
+    pub(super) fn restore(&mut self, cluster: &Arc<str>, table: &Table) {
+        if self.gates.cold.get(cluster).is_some_and(|warming| warming.sent > 0 || warming.accepted) {
+            self.check_warm(cluster, table);
+        } else {
+            self.uncool(cluster);
         }
     }
 

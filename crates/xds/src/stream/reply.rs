@@ -63,7 +63,8 @@ impl Stream {
     }
 
     fn cluster_gone(&mut self, cluster: &Arc<str>, table: &Table) {
-        if !table.contains(ResourceType::Cluster, cluster) {
+        // Unless it was sent again behind its removal.
+        if !table.contains(ResourceType::Cluster, cluster) && !self.subs[ResourceType::Cluster].known(cluster) {
             self.cancel_departure(cluster);
         }
     }
@@ -112,6 +113,13 @@ impl Stream {
     /// These bytes of this name are bad: they were refused alone.
     fn convict(&mut self, kind: ResourceType, item: Item, message: &str, table: &Table) {
         let Some(version) = item.version else { return };
+        if !table.contains(kind, &item.name) {
+            // It is gone meanwhile: nobody has anything to mend.
+            if let Some(stamp) = item.stamp {
+                self.settle(kind, stamp);
+            }
+            return;
+        }
         let stamp = item.stamp.unwrap_or_else(|| {
             self.owe(kind, table.seq());
             table.seq()

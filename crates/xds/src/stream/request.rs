@@ -55,12 +55,17 @@ impl Stream {
         for name in named.iter().filter(|name| *name != EVERYTHING) {
             let name: Arc<str> = name.as_str().into();
             self.subs[kind].name(&name).subscribed = true;
-            if warming || !names.contains(&name) {
+            // Its cluster may have been sent before this request came.
+            let needed = kind == ResourceType::Endpoint && self.may_warm(&name) && table.entry(kind, &name).is_some();
+            if warming || needed || !names.contains(&name) {
                 let stamp = table.seq();
                 self.queue(kind, &name, Pending { stamp, answer: true, force: true, ..Pending::default() });
             }
         }
         self.compare(kind, names, table);
+        if matches!(kind, ResourceType::Cluster | ResourceType::Endpoint) {
+            self.find_zombies(table);
+        }
         if kind == ResourceType::Listener {
             self.check_all_warm(table);
         }
@@ -73,6 +78,11 @@ impl Stream {
             if kind == ResourceType::Route && self.subs[kind].subscribed(name) {
                 self.tables.insert(name.clone());
                 self.queue_virtual_hosts(name, false, table);
+            }
+            match kind {
+                ResourceType::Cluster if !self.differs(kind, name, table) => self.cluster_presented(name),
+                ResourceType::Endpoint => self.endpoints_presented(name, table),
+                _ => {}
             }
             self.held_changed(kind, name, table);
         }
@@ -87,8 +97,25 @@ impl Stream {
             if kind == ResourceType::Cluster {
                 self.cluster_changed(&name, table);
             } else if self.differs(kind, &name, table) {
-                self.queue(kind, &name, Pending::default());
+                // What is held back until others are settled must not look older than they are.
+                let stamp = if kind.names_clusters() { 0 } else { table.seq() };
+                self.queue(kind, &name, Pending { stamp, ..Pending::default() });
             }
+        }
+    }
+
+    /// A cluster from a response that Envoy applied in part and refused is not among the versions that it brings, but it
+    /// asks for the endpoints. If the cluster is no more, it must be told.
+    fn find_zombies(&mut self, table: &Table) {
+        let clusters = &self.subs[ResourceType::Cluster];
+        let wanted = self.subs[ResourceType::Endpoint].names.iter().filter(|(_, state)| state.subscribed);
+        let zombies = wanted.filter(|(name, _)| {
+            clusters.asked && !clusters.known(name) && !table.contains(ResourceType::Cluster, name)
+        });
+        let zombies: BTreeSet<Arc<str>> = zombies.map(|(name, _)| name.clone()).collect();
+        for name in zombies {
+            self.subs[ResourceType::Cluster].name(&name).uncertain = true;
+            self.begin_departure(&name, table.seq(), table);
         }
     }
 
