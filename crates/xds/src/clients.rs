@@ -1,0 +1,147 @@
+//! What the connected proxies of one fleet say, brought together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::event::What;
+use crate::resource::Target;
+use crate::stream::Notice;
+use crate::table::{Table, WatchChange};
+
+/// Tells the streams of a server apart.
+pub(crate) type StreamId = u64;
+
+/// The clients of one fleet.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    connected: BTreeSet<StreamId>,
+    /// Who refuses what, with version and message.
+    refused: BTreeMap<Target, BTreeMap<StreamId, (Arc<str>, String)>>,
+    watches: BTreeMap<u64, Holders>,
+}
+
+#[derive(Debug, Default)]
+struct Holders {
+    generation: u64,
+    streams: BTreeSet<StreamId>,
+    /// What was told last: whether it is held, and why it is refused.
+    told: (bool, Option<String>),
+}
+
+impl Clients {
+    pub(crate) fn connect(&mut self, stream: StreamId) -> Vec<What> {
+        self.connected.insert(stream);
+        vec![What::Streams { connected: self.connected.len() }]
+    }
+
+    pub(crate) fn disconnect(&mut self, stream: StreamId, table: &Table) -> Vec<What> {
+        self.connected.remove(&stream);
+        let mut news = vec![What::Streams { connected: self.connected.len() }];
+        let refused = self.refused.iter().filter(|(_, by)| by.contains_key(&stream));
+        let targets: Vec<Target> = refused.map(|(target, _)| target.clone()).collect();
+        for target in targets {
+            self.cleared(stream, &target, table, &mut news);
+        }
+        let holding = self.watches.iter().filter(|(_, holders)| holders.streams.contains(&stream));
+        let ids: Vec<u64> = holding.map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(holders) = self.watches.get_mut(&id) {
+                holders.streams.remove(&stream);
+            }
+            self.tell(id, table, &mut news);
+        }
+        news
+    }
+
+    /// The watches changed: what is known about their old needs is void.
+    pub(crate) fn committed(&mut self, changes: &[WatchChange], table: &Table) -> Vec<What> {
+        let mut news = Vec::new();
+        let ids: BTreeSet<u64> = changes.iter().map(watch_of).collect();
+        for id in ids {
+            let Some(generation) = table.watches.generation(id) else {
+                self.watches.remove(&id);
+                continue;
+            };
+            let holders = self.watches.entry(id).or_default();
+            if holders.generation != generation {
+                holders.generation = generation;
+                holders.streams.clear();
+                self.tell(id, table, &mut news);
+            }
+        }
+        news
+    }
+
+    pub(crate) fn noticed(&mut self, stream: StreamId, notices: Vec<Notice>, table: &Table) -> Vec<What> {
+        let mut news = Vec::new();
+        for notice in notices {
+            match notice {
+                Notice::GateExpired { target, clusters } => news.push(What::GateExpired { target, clusters }),
+                Notice::Refused { target, version, message } => {
+                    let by = self.refused.entry(target.clone()).or_default();
+                    let fresh = !by.values().any(|(v, m)| *v == version && *m == message);
+                    by.insert(stream, (version.clone(), message.clone()));
+                    if fresh {
+                        news.push(What::Refused { target: target.clone(), version, message });
+                    }
+                    self.tell_watches_of(&target, table, &mut news);
+                }
+                Notice::Cleared { target } => self.cleared(stream, &target, table, &mut news),
+                Notice::Holds { watch, generation, held } => {
+                    let holders = self.watches.entry(watch).or_default();
+                    if holders.generation == generation {
+                        if held {
+                            holders.streams.insert(stream);
+                        } else {
+                            holders.streams.remove(&stream);
+                        }
+                        self.tell(watch, table, &mut news);
+                    }
+                }
+            }
+        }
+        news
+    }
+
+    fn cleared(&mut self, stream: StreamId, target: &Target, table: &Table, news: &mut Vec<What>) {
+        let Some(by) = self.refused.get_mut(target) else { return };
+        by.remove(&stream);
+        if by.is_empty() {
+            self.refused.remove(target);
+            news.push(What::Cleared { target: target.clone() });
+        }
+        self.tell_watches_of(target, table, news);
+    }
+
+    fn tell_watches_of(&mut self, target: &Target, table: &Table, news: &mut Vec<What>) {
+        for id in table.watches.of(target.0, &target.1) {
+            self.tell(id, table, news);
+        }
+    }
+
+    fn tell(&mut self, watch: u64, table: &Table, news: &mut Vec<What>) {
+        let refused = self.refusal(watch, table);
+        let Some(holders) = self.watches.get_mut(&watch) else { return };
+        let now = (!holders.streams.is_empty(), refused.clone());
+        if holders.told != now {
+            holders.told = now;
+            news.push(What::Held { watch, holders: holders.streams.len(), refused });
+        }
+    }
+
+    /// Why one of the needs of a watch is refused; refusals are few.
+    fn refusal(&self, watch: u64, table: &Table) -> Option<String> {
+        let mut matching = self.refused.iter().filter_map(|(target, by)| {
+            let needed = table.watches.version(watch, target)?;
+            by.values().find(|(version, _)| version == needed)
+        });
+        matching.next().map(|(_, message)| message.clone())
+    }
+}
+
+fn watch_of(change: &WatchChange) -> u64 {
+    match change {
+        WatchChange::Set(watch) => watch.id,
+        WatchChange::Patch { id, .. } | WatchChange::Remove(id) => *id,
+    }
+}

@@ -1,0 +1,95 @@
+//! A fleet's table and clients, shared between its committer and its streams.
+//!
+//! The table stands behind a read-write lock rather than being published as an immutable snapshot: a snapshot would be
+//! a copy of the maps (or a slower persistent map) for every commit, while a stream looks at the table only for the
+//! time it takes to queue what changed, takes handles of shared bytes, and encodes them after it let go. The standard
+//! lock prefers a waiting writer, so a committer waits at most for the streams that are inside now, which are no more
+//! than there are worker threads. Locks are taken in the order table, clients.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::clients::{Clients, StreamId};
+use crate::event::{FleetId, What};
+use crate::stream::{Input, Output, Stream};
+use crate::table::{Commit, Table};
+
+/// One fleet.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) id: FleetId,
+    table: RwLock<Table>,
+    clients: Mutex<Clients>,
+    revision: watch::Sender<State>,
+}
+
+/// What streams wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// The table's revision; zero: there is no complete snapshot yet, nothing may be served.
+    pub(crate) revision: u64,
+    /// The fleet is no more.
+    pub(crate) removed: bool,
+}
+
+impl Fleet {
+    pub(crate) fn new(id: FleetId) -> Self {
+        let (revision, _) = watch::channel(State { revision: 0, removed: false });
+        Self { id, table: RwLock::default(), clients: Mutex::default(), revision }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<State> {
+        self.revision.subscribe()
+    }
+
+    pub(crate) fn ready(&self) -> bool {
+        self.revision.borrow().revision > 0
+    }
+
+    pub(crate) fn commit(&self, commit: Commit, now: Instant) -> (u64, Vec<What>) {
+        let watches = commit.watches.clone();
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let revision = table.apply(commit, now);
+        let news = self.clients().committed(&watches, &table);
+        drop(table);
+        self.revision.send_modify(|state| state.revision = revision);
+        (revision, news)
+    }
+
+    pub(crate) fn remove(&self) {
+        self.revision.send_modify(|state| state.removed = true);
+    }
+
+    pub(crate) fn handle(
+        &self,
+        id: StreamId,
+        stream: &mut Stream,
+        input: &Input<'_>,
+        now: Instant,
+    ) -> (Output, Vec<What>) {
+        let table = self.table();
+        let mut output = stream.handle(input, &table, now);
+        let notices = std::mem::take(&mut output.notices);
+        let news = if notices.is_empty() { Vec::new() } else { self.clients().noticed(id, notices, &table) };
+        (output, news)
+    }
+
+    pub(crate) fn connect(&self, id: StreamId) -> Vec<What> {
+        self.clients().connect(id)
+    }
+
+    pub(crate) fn disconnect(&self, id: StreamId) -> Vec<What> {
+        let table = self.table();
+        self.clients().disconnect(id, &table)
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

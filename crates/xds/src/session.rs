@@ -1,0 +1,130 @@
+//! The thin asynchronous shell around one stream.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, Streaming};
+
+use crate::clients::StreamId;
+use crate::fleet::{Fleet, State};
+use crate::server::Inner;
+use crate::stream::{Input, Response, Stream};
+
+/// What the transport sends.
+pub(crate) type Sink = mpsc::Sender<Result<Response, Status>>;
+
+/// One connected client.
+pub(crate) struct Session {
+    id: StreamId,
+    inner: Arc<Inner>,
+    fleet: Arc<Fleet>,
+    stream: Stream,
+    wake: Option<Instant>,
+    gated: i64,
+}
+
+impl Session {
+    pub(crate) fn new(inner: Arc<Inner>, fleet: Arc<Fleet>) -> Self {
+        let id = inner.next_stream();
+        inner.metrics.streams.inc();
+        inner.tell(&fleet.id, fleet.connect(id));
+        let stream = Stream::new(inner.config.clone(), Instant::now());
+        Self { id, inner, fleet, stream, wake: None, gated: 0 }
+    }
+
+    /// Serves the client until one side ends.
+    pub(crate) async fn run(mut self, mut requests: Streaming<DeltaDiscoveryRequest>, sink: Sink) {
+        let mut changes = self.fleet.subscribe();
+        if let Err(status) = self.serve(&mut requests, &mut changes, &sink).await {
+            tracing::debug!(fleet = %self.fleet.id, stream = self.id, %status, "stream ends");
+            // The client may be gone; then nobody wants to know.
+            let _ = sink.send(Err(status)).await;
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        requests: &mut Streaming<DeltaDiscoveryRequest>,
+        changes: &mut watch::Receiver<State>,
+        sink: &Sink,
+    ) -> Result<(), Status> {
+        let ends = self.inner.config.max_stream_age.map(|age| Instant::now() + age + jitter(age));
+        // Requests wait in the transport until there is a complete snapshot to answer them from.
+        let closed = changes.wait_for(|state| state.revision > 0 || state.removed).await.is_err();
+        if closed {
+            return Err(gone());
+        }
+        loop {
+            let wake = [self.wake, ends].into_iter().flatten().min();
+            tokio::select! {
+                request = requests.message() => match request? {
+                    Some(request) => self.handle(&Input::Request(&request), sink).await?,
+                    None => return Ok(()),
+                },
+                changed = changes.changed() => {
+                    if changed.is_err() || changes.borrow_and_update().removed {
+                        return Err(gone());
+                    }
+                    self.handle(&Input::Wake, sink).await?;
+                }
+                () = sleep_until(wake) => {
+                    if ends.is_some_and(|at| at <= Instant::now()) {
+                        return Err(Status::unavailable("the stream reached its maximum age; connect again"));
+                    }
+                    self.handle(&Input::Wake, sink).await?;
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, input: &Input<'_>, sink: &Sink) -> Result<(), Status> {
+        let (output, news) = self.fleet.handle(self.id, &mut self.stream, input, Instant::now());
+        self.wake = output.wake;
+        self.inner.tell(&self.fleet.id, news);
+        for (kind, stage, after) in output.timings {
+            self.inner.metrics.reached(kind, stage, after);
+        }
+        for (kind, accepted) in output.replies {
+            self.inner.metrics.replied(kind, accepted);
+        }
+        self.count_gated(i64::try_from(self.stream.gated()).unwrap_or(i64::MAX));
+        for response in output.responses {
+            self.inner.metrics.sent(response.kind);
+            sink.send(Ok(response)).await.map_err(|_| Status::cancelled("the client went away"))?;
+        }
+        Ok(())
+    }
+
+    fn count_gated(&mut self, gated: i64) {
+        self.inner.metrics.gated.add(gated - self.gated);
+        self.gated = gated;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.count_gated(0);
+        self.inner.metrics.streams.dec();
+        self.inner.tell(&self.fleet.id, self.fleet.disconnect(self.id));
+    }
+}
+
+fn gone() -> Status {
+    Status::unavailable("the fleet was removed")
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Up to a tenth of the age, different for each stream.
+fn jitter(age: Duration) -> Duration {
+    let random = u32::try_from(RandomState::new().hash_one(()) % 1000).unwrap_or(0);
+    age / 10 * random / 1000
+}

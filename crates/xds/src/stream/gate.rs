@@ -1,0 +1,193 @@
+//! Warm clusters, and what waits for them.
+//!
+//! A cluster is warm on a stream when the response that carried it is acknowledged and, if it has endpoints, a response
+//! with these that was sent after it is acknowledged too. Envoy withholds the CDS acknowledgement while a cluster warms,
+//! except before it is initialised: there its LDS request is the signal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::sub::Pending;
+use super::{Notice, Stream};
+use crate::config::Config;
+use crate::resource::{ResourceType, Target};
+use crate::table::Table;
+
+/// What is known about a cluster that is in the table and not warm on the stream.
+#[derive(Debug, Default)]
+struct Warming {
+    /// The number of the response that carried it last; zero: not sent yet.
+    sent: u64,
+    accepted: bool,
+    endpoints: bool,
+}
+
+/// The gates of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Gates {
+    /// Clusters of the table that are not warm.
+    cold: BTreeMap<Arc<str>, Warming>,
+    /// Which names wait for a cluster; each name waits for one at a time.
+    blocked: BTreeMap<Arc<str>, BTreeSet<Target>>,
+    /// The same names by the end of their patience, with the cluster that each waits for.
+    deadlines: BTreeMap<(Instant, Target), Arc<str>>,
+}
+
+impl Gates {
+    pub(super) fn waiting(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.keys().next().map(|(at, _)| *at)
+    }
+
+    /// A name left the queue.
+    pub(super) fn forget(&mut self, kind: ResourceType, name: &str, pending: &Pending, config: &Config) {
+        let Some(since) = pending.held else { return };
+        let key = (since + config.gate_deadline, (kind, Arc::from(name)));
+        if let Some(cluster) = self.deadlines.remove(&key) {
+            self.unblock(&cluster, &key.1);
+        }
+    }
+
+    fn unblock(&mut self, cluster: &Arc<str>, target: &Target) {
+        if let Some(targets) = self.blocked.get_mut(cluster) {
+            targets.remove(target);
+            if targets.is_empty() {
+                self.blocked.remove(cluster);
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// The first cluster that a resource names and that is not warm. Costs the smaller of the number of clusters that
+    /// are not warm and the number of clusters that the resource names.
+    pub(super) fn blocker(&self, target: &Target, table: &Table) -> Option<Arc<str>> {
+        let named = table.edges.of(target.0, &target.1)?;
+        let missing = table.edges.missing();
+        let unknown = !self.subs[ResourceType::Cluster].asked;
+        if unknown || named.len() <= self.gates.cold.len() + missing.len() {
+            return named.keys().find(|cluster| !self.warm(cluster)).cloned();
+        }
+        let cold = self.gates.cold.keys().chain(missing).filter(|cluster| named.contains_key(*cluster));
+        cold.into_iter().find(|cluster| !self.warm(cluster)).cloned()
+    }
+
+    /// All clusters that a resource names and that are not warm.
+    fn blockers(&self, target: &Target, table: &Table) -> Vec<Arc<str>> {
+        let named = table.edges.of(target.0, &target.1).into_iter().flat_map(BTreeMap::keys);
+        named.filter(|cluster| !self.warm(cluster)).cloned().collect()
+    }
+
+    /// A cluster of which the client never spoke is not warm.
+    fn warm(&self, cluster: &str) -> bool {
+        let clusters = &self.subs[ResourceType::Cluster];
+        let held = clusters.names.get(cluster).is_some_and(|name| name.held.is_some());
+        clusters.asked && held && !self.gates.cold.contains_key(cluster)
+    }
+
+    /// Lets a queued name wait for a cluster.
+    pub(super) fn park(&mut self, target: Target, cluster: Arc<str>) {
+        let (kind, name) = &target;
+        let queue = &mut self.subs[*kind].queue;
+        queue.park(name);
+        let Some(pending) = queue.pending.get_mut(name) else { return };
+        let since = *pending.held.get_or_insert(self.now);
+        let key = (since + self.config.gate_deadline, target.clone());
+        if let Some(before) = self.gates.deadlines.insert(key, cluster.clone()) {
+            self.gates.unblock(&before, &target);
+        }
+        self.gates.blocked.entry(cluster).or_default().insert(target);
+    }
+
+    /// Names that waited long enough go out now.
+    pub(super) fn expire_gates(&mut self) {
+        while let Some(entry) = self.gates.deadlines.first_entry() {
+            let (at, (kind, name)) = entry.key().clone();
+            if at > self.now {
+                break;
+            }
+            let cluster = entry.remove();
+            self.gates.unblock(&cluster, &(kind, name.clone()));
+            let queue = &mut self.subs[kind].queue;
+            if let Some(pending) = queue.pending.get_mut(&name) {
+                pending.expired = true;
+            }
+            queue.wake(&name);
+        }
+    }
+
+    /// Says that a resource goes out although clusters are not warm, if some are not.
+    pub(super) fn tell_expired(&mut self, target: &Target, table: &Table) {
+        let clusters = self.blockers(target, table);
+        if !clusters.is_empty() {
+            self.out.notices.push(Notice::GateExpired { target: target.clone(), clusters });
+        }
+    }
+
+    /// The client has to get this version of a cluster; until then the cluster is not warm.
+    pub(super) fn cool(&mut self, cluster: &Arc<str>) {
+        self.gates.cold.entry(cluster.clone()).or_default();
+    }
+
+    pub(super) fn cluster_sent(&mut self, cluster: &Arc<str>, number: u64) {
+        self.gates.cold.insert(cluster.clone(), Warming { sent: number, ..Warming::default() });
+    }
+
+    pub(super) fn cluster_accepted(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
+        if let Some(warming) = self.gates.cold.get_mut(cluster)
+            && warming.sent == number
+        {
+            warming.accepted = true;
+            self.check_warm(cluster, table);
+        }
+    }
+
+    pub(super) fn endpoints_accepted(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
+        if let Some(warming) = self.gates.cold.get_mut(cluster)
+            && warming.sent > 0
+            && number > warming.sent
+        {
+            warming.endpoints = true;
+            self.check_warm(cluster, table);
+        }
+    }
+
+    pub(super) fn check_warm(&mut self, cluster: &Arc<str>, table: &Table) {
+        let Some(warming) = self.gates.cold.get(cluster) else { return };
+        let has_endpoints = table.contains(ResourceType::Endpoint, cluster);
+        let initialised = self.subs[ResourceType::Listener].asked;
+        if warming.accepted && initialised && (warming.endpoints || !has_endpoints) {
+            self.gates.cold.remove(cluster);
+            self.open(cluster);
+        }
+    }
+
+    /// The client asked for listeners: its first clusters are warm.
+    pub(super) fn check_all_warm(&mut self, table: &Table) {
+        let cold: Vec<_> = self.gates.cold.keys().cloned().collect();
+        for cluster in cold {
+            self.check_warm(&cluster, table);
+        }
+    }
+
+    /// The cluster is warm without having been sent again: its old version stays, or it left.
+    pub(super) fn uncool(&mut self, cluster: &Arc<str>) {
+        self.gates.cold.remove(cluster);
+        self.open(cluster);
+    }
+
+    /// Looks again at everything that waited for a cluster.
+    pub(super) fn open(&mut self, cluster: &Arc<str>) {
+        for (kind, name) in self.gates.blocked.remove(cluster).unwrap_or_default() {
+            let queue = &mut self.subs[kind].queue;
+            if let Some(since) = queue.pending.get(&name).and_then(|pending| pending.held) {
+                self.gates.deadlines.remove(&(since + self.config.gate_deadline, (kind, name.clone())));
+            }
+            queue.wake(&name);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a stream knows about one resource type: subscription, versions, queue, responses in flight.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+
+/// The state of one resource type on one stream.
+#[derive(Debug, Default)]
+pub(super) struct Sub {
+    /// The client has sent a request for this type.
+    pub(super) asked: bool,
+    /// The client wants every resource of this type.
+    pub(super) wildcard: bool,
+    /// A fresh client still waits for its first, complete answer.
+    pub(super) first: bool,
+    /// Names that the client subscribed to, has, or was sent.
+    pub(super) names: FxHashMap<Arc<str>, Name>,
+    pub(super) queue: Queue,
+    /// Responses that are not answered, oldest first.
+    pub(super) flights: VecDeque<Flight>,
+    /// Groups to be sent again after a refusal, one response each.
+    pub(super) retry: Vec<Vec<Arc<str>>>,
+    /// Names that were refused alone while others were not answered.
+    pub(super) provisional: Vec<Arc<str>>,
+    /// What is refused alone now is bad.
+    pub(super) last_round: bool,
+    /// Names with bytes that this client refused.
+    pub(super) refused: BTreeMap<Arc<str>, Refusal>,
+}
+
+/// What a stream knows about one name; kept small, there is one for each name and client.
+#[derive(Debug, Default)]
+pub(super) struct Name {
+    pub(super) subscribed: bool,
+    /// A response with this name was refused: the client has the held version, the refused one, or none.
+    pub(super) uncertain: bool,
+    /// Responses with this name that are in flight.
+    pub(super) flying: u16,
+    /// The version that was acknowledged or presented last.
+    pub(super) held: Option<Arc<str>>,
+}
+
+impl Name {
+    /// The client may have a resource of this name.
+    pub(super) fn known(&self) -> bool {
+        self.held.is_some() || self.uncertain || self.flying > 0
+    }
+
+    /// The client has exactly this version.
+    pub(super) fn holds(&self, version: &str) -> bool {
+        !self.uncertain && self.flying == 0 && self.held.as_deref() == Some(version)
+    }
+
+    fn idle(&self) -> bool {
+        !self.subscribed && !self.known()
+    }
+}
+
+impl Sub {
+    pub(super) fn name(&mut self, name: &Arc<str>) -> &mut Name {
+        self.names.entry(name.clone()).or_default()
+    }
+
+    pub(super) fn known(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(Name::known)
+    }
+
+    pub(super) fn subscribed(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|name| name.subscribed)
+    }
+
+    /// Forgets a name about which there is nothing to know.
+    pub(super) fn tidy(&mut self, name: &str) {
+        if self.names.get(name).is_some_and(Name::idle) {
+            self.names.remove(name);
+        }
+    }
+}
+
+/// A response that waits for its acknowledgement.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) number: u64,
+    pub(super) sent: Instant,
+    pub(super) items: Vec<Item>,
+    /// It is one of the groups that a refused response was split into.
+    pub(super) retried: bool,
+}
+
+/// One name in a response.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) name: Arc<str>,
+    /// The version sent, or nothing for a removal.
+    pub(super) version: Option<Arc<str>>,
+    /// The obligation that its acknowledgement ends; interim bytes end none.
+    pub(super) stamp: Option<u64>,
+    pub(super) seen: Option<Instant>,
+}
+
+/// Bytes that the client refused when they were sent alone.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) version: Arc<str>,
+    /// Since when the client is behind on this name.
+    pub(super) stamp: u64,
+}
+
+/// Something to be sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending {
+    /// Log position at which the client fell behind on this name.
+    pub(super) stamp: u64,
+    /// To be sent even if the client has it.
+    pub(super) force: bool,
+    /// The client asked for it by name: always answered, at once.
+    pub(super) answer: bool,
+    /// Since when it waits for clusters to be warm.
+    pub(super) held: Option<Instant>,
+    /// It waited long enough.
+    pub(super) expired: bool,
+    pub(super) seen: Option<Instant>,
+}
+
+/// Names to be sent. A name that is in neither set waits for its gate.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) pending: BTreeMap<Arc<str>, Pending>,
+    /// Pushes, which wait until nothing of the type is in flight.
+    pub(super) ready: BTreeSet<Arc<str>>,
+    /// Answers, which wait for nothing.
+    pub(super) answers: BTreeSet<Arc<str>>,
+}
+
+impl Queue {
+    /// Adds a name or merges with what is queued, whose stamp it returns.
+    pub(super) fn add(&mut self, name: &Arc<str>, new: Pending) -> Option<u64> {
+        let answer = new.answer;
+        let before = match self.pending.get_mut(name) {
+            Some(old) => {
+                let stamp = old.stamp;
+                old.stamp = stamp.min(new.stamp);
+                old.force |= new.force;
+                old.answer |= new.answer;
+                old.seen = old.seen.or(new.seen);
+                Some(stamp)
+            }
+            None => {
+                self.pending.insert(name.clone(), new);
+                None
+            }
+        };
+        if answer {
+            self.ready.remove(name);
+            self.answers.insert(name.clone());
+        } else if !self.answers.contains(name) {
+            self.ready.insert(name.clone());
+        }
+        before
+    }
+
+    /// Lets a name that waits be looked at again.
+    pub(super) fn wake(&mut self, name: &Arc<str>) {
+        if let Some(pending) = self.pending.get(name) {
+            let set = if pending.answer { &mut self.answers } else { &mut self.ready };
+            set.insert(name.clone());
+        }
+    }
+
+    /// Keeps a name queued without looking at it until it is woken.
+    pub(super) fn park(&mut self, name: &str) {
+        self.ready.remove(name);
+        self.answers.remove(name);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Pending> {
+        self.park(name);
+        self.pending.remove(name)
+    }
+
+    /// True when nothing waits for a gate.
+    pub(super) fn all_ready(&self) -> bool {
+        self.pending.len() == self.ready.len() + self.answers.len()
+    }
+}
