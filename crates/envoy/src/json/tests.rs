@@ -5,7 +5,6 @@ use prost::{Message, Name};
 use serde_json::json;
 
 use super::decode;
-use crate::ResourceType;
 
 fn cluster(any: Any) -> Cluster {
     Cluster {
@@ -19,7 +18,7 @@ fn cluster(any: Any) -> Cluster {
 #[test]
 fn any_of_a_known_type_is_resolved() {
     let any = Any { type_url: Cors::type_url(), value: Vec::new() };
-    let json = decode(ResourceType::Cluster, &cluster(any).encode_to_vec()).unwrap();
+    let json = decode(&Cluster::type_url(), &cluster(any).encode_to_vec()).unwrap();
     assert_eq!(
         json,
         json!({
@@ -34,7 +33,7 @@ fn any_of_a_known_type_is_resolved() {
 #[test]
 fn any_of_an_unknown_type_shows_its_bytes() {
     let any = Any { type_url: "type.googleapis.com/no.such.Type".to_owned(), value: vec![1, 2] };
-    let json = decode(ResourceType::Cluster, &cluster(any).encode_to_vec()).unwrap();
+    let json = decode(&Cluster::type_url(), &cluster(any).encode_to_vec()).unwrap();
     assert_eq!(
         json["typed_extension_protocol_options"]["x"],
         json!({"@type": "type.googleapis.com/no.such.Type", "value": "AQI="})
@@ -48,12 +47,12 @@ fn well_known_types_have_their_own_form_inside_any() {
         type_url: "type.googleapis.com/google.protobuf.Duration".to_owned(),
         value: duration.encode_to_vec(),
     };
-    let json = decode(ResourceType::Cluster, &cluster(any).encode_to_vec()).unwrap();
+    let json = decode(&Cluster::type_url(), &cluster(any).encode_to_vec()).unwrap();
     assert_eq!(json["typed_extension_protocol_options"]["x"]["value"], "3s");
 }
 
 #[test]
 fn bytes_that_are_no_message_are_an_error() {
-    let error = decode(ResourceType::Cluster, &[0xff]).unwrap_err();
+    let error = decode(&Cluster::type_url(), &[0xff]).unwrap_err();
     assert!(error.to_string().starts_with("decode envoy.config.cluster.v3.Cluster: "));
 }

@@ -4,7 +4,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage, Value};
 
 use super::rules::{FieldRules, Leaf, MessageRules, Size, rules_of};
 use crate::Invalid;
-use crate::descriptors::{TYPE_URL_PREFIX, pool};
+use crate::descriptors::message_of;
 use crate::json::{any_parts, dynamic};
 
 /// Checks a message with everything inside it, `Any` values of known types included.
@@ -12,9 +12,8 @@ use crate::json::{any_parts, dynamic};
 /// Decodes the whole message by reflection: some microseconds for a route, milliseconds for a large table.
 /// Call it for what changed, not for what is served. The first finding is returned.
 pub fn message(type_url: &str, bytes: &[u8]) -> Result<(), Invalid> {
-    let name = type_url.trim_start_matches(TYPE_URL_PREFIX);
     let descriptor =
-        pool().get_message_by_name(name).ok_or_else(|| Invalid::new("", format!("unknown type {name}")))?;
+        message_of(type_url).ok_or_else(|| Invalid::new("", format!("unknown type {type_url}")))?;
     let message = dynamic(descriptor, bytes).map_err(|error| Invalid::new("", error.to_string()))?;
     check(&message, &Path::Root)
 }
@@ -61,7 +60,7 @@ fn check(message: &DynamicMessage, path: &Path<'_>) -> Result<(), Invalid> {
         let path = Path::Field(path, field.name());
         if message.has_field(field) {
             check_field(field_rules, &message.get_field(field), &path)?;
-        } else if field_rules.required {
+        } else if field_rules.required && field.containing_oneof().is_none() {
             return path.finding("value is required");
         } else if !field.supports_presence() {
             check_field(field_rules, &message.get_field(field), &path)?;
@@ -79,7 +78,7 @@ fn check(message: &DynamicMessage, path: &Path<'_>) -> Result<(), Invalid> {
 
 fn check_any(message: &DynamicMessage, path: &Path<'_>) -> Result<(), Invalid> {
     let (url, bytes) = any_parts(message);
-    match pool().get_message_by_name(url.trim_start_matches(TYPE_URL_PREFIX)) {
+    match message_of(&url) {
         None => Ok(()),
         Some(descriptor) => {
             let inner = dynamic(descriptor, &bytes).or_else(|error| {
