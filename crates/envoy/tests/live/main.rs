@@ -1,0 +1,16 @@
+//! What a real Envoy does with our bytes. `GATEHOUSE_ENVOY` names the binary; `make test` sets it.
+//!
+//! Each test starts one Envoy by [`gatehouse_envoy::bootstrap`] and a small delta ADS server, serves what the
+//! crate encodes, and compares answers and what the backends saw.
+
+mod ads;
+mod client;
+mod cors;
+mod matching;
+mod policies;
+mod refusals;
+mod rules;
+mod shares;
+mod tls;
+mod transforms;
+mod world;
