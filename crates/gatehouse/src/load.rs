@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context;
 use gatehouse_standalone::files::{FileSource, FileUpdates, STDIN};
@@ -80,9 +79,4 @@ pub(crate) fn instance_id(paths: &[PathBuf]) -> String {
         .collect();
     absolute.sort();
     absolute.join("\n")
-}
-
-/// The name of a file for people.
-pub(crate) fn shown(path: &Arc<Path>) -> String {
-    path.display().to_string()
 }

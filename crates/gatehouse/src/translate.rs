@@ -35,26 +35,13 @@ fn fleets(outputs: &Outputs, types: &[TypeFilter]) -> anyhow::Result<Value> {
 }
 
 fn readable(resource: &Resource) -> anyhow::Result<Value> {
-    let kind = resource_type(resource.kind);
-    let body = gatehouse_envoy::json::decode(kind, &resource.body)?;
-    let mut json = json!({ "@type": kind.type_url() });
+    let type_url = resource.kind.type_url();
+    let body = gatehouse_envoy::json::decode(type_url, &resource.body)?;
+    let mut json = json!({ "@type": type_url });
     if let (Value::Object(out), Value::Object(fields)) = (&mut json, body) {
         out.extend(fields);
     }
     Ok(json!({ "name": resource.name, "version": resource.version, "resource": json }))
-}
-
-/// The encoder's name for a kind of resource.
-fn resource_type(kind: ResourceKind) -> gatehouse_envoy::ResourceType {
-    use gatehouse_envoy::ResourceType as Type;
-    match kind {
-        ResourceKind::Cluster => Type::Cluster,
-        ResourceKind::Endpoint => Type::Endpoints,
-        ResourceKind::Secret => Type::Secret,
-        ResourceKind::Listener => Type::Listener,
-        ResourceKind::RouteConfiguration => Type::RouteConfiguration,
-        ResourceKind::VirtualHost => Type::VirtualHost,
-    }
 }
 
 fn filter_of(kind: ResourceKind) -> TypeFilter {
