@@ -76,9 +76,8 @@ fn complaint(condition: &Value) -> Option<String> {
         "Conflicted" | "PartiallyInvalid" => "True",
         _ => return None,
     };
-    (text("status") == bad_when).then(|| {
-        format!("{}={} ({}): {}", text("type"), text("status"), text("reason"), text("message"))
-    })
+    (text("status") == bad_when)
+        .then(|| format!("{}={} ({}): {}", text("type"), text("status"), text("reason"), text("message")))
 }
 
 /// Routes and Gateways whose parent or class is nowhere in the files: Kubernetes would stay silent on them.

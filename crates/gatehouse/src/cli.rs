@@ -62,12 +62,21 @@ pub(crate) struct RunArgs {
     /// Address of health, metrics and status.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:19000")]
     pub(crate) admin: SocketAddr,
+    /// What a stop does with the Envoys: `keep` leaves them serving for the next `run` of these paths to take over.
+    #[arg(long, value_enum, default_value = "drain", value_name = "WHAT")]
+    pub(crate) on_stop: OnStop,
     /// Longest time that a stop waits for open requests, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,
     /// Worker threads of each Envoy; by default one per core.
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnStop {
+    Drain,
+    Keep,
 }
 
 #[derive(Debug, Args)]

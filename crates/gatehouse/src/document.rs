@@ -149,9 +149,11 @@ fn same_entry(a: &Value, b: &Value) -> bool {
 
 fn stamp_conditions(new: &mut Value, old: &Value, now: &str) {
     for condition in new.as_array_mut().into_iter().flatten() {
-        let before = old.as_array().into_iter().flatten().find(|other| {
-            other["type"] == condition["type"] && other["status"] == condition["status"]
-        });
+        let before = old
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|other| other["type"] == condition["type"] && other["status"] == condition["status"]);
         let since = before.map_or_else(|| now.into(), |other| other["lastTransitionTime"].clone());
         condition["lastTransitionTime"] = since;
     }

@@ -52,7 +52,7 @@ pub(crate) fn parent(reference: &Value) -> String {
         words.push_str(text("sectionName"));
     }
     if let Some(port) = reference["port"].as_u64() {
-        words.push_str(&format!(", port {port}"));
+        words = format!("{words}, port {port}");
     }
     words
 }
@@ -174,7 +174,9 @@ fn hostnames(e: &Entry) -> String {
 
 /// As kubectl rounds: 45s, 12m, 5h, 3d.
 fn age(e: &Entry, now: Timestamp) -> String {
-    let Ok(created) = e.metadata.creation_timestamp.parse::<Timestamp>() else { return "<unknown>".to_owned() };
+    let Ok(created) = e.metadata.creation_timestamp.parse::<Timestamp>() else {
+        return "<unknown>".to_owned();
+    };
     let seconds = (now.as_second() - created.as_second()).max(0);
     match seconds {
         0..120 => format!("{seconds}s"),

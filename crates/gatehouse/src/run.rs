@@ -25,7 +25,7 @@ use gatehouse_xds::Server;
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::RunArgs;
+use crate::cli::{OnStop, RunArgs};
 use crate::load::{config, instance_id, open};
 use crate::run::core::{Core, Input};
 use crate::run::fleets::Fleets;
@@ -40,7 +40,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let envoy = find_envoy(args.envoy.clone()).await?;
     let path = envoy.path.clone();
     let config = Config {
-        refuse_port: RefusePort::new(move |port| explain_bind(port, &path).err().map(|why| why.to_string().into())),
+        refuse_port: RefusePort::new(move |port| {
+            explain_bind(port, &path).err().map(|why| why.to_string().into())
+        }),
         ipv6: ipv6(),
         ..config(&args.source.settings)?
     };
@@ -64,12 +66,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         .spawn(move || core.run(&inputs))
         .context("start the graph thread")?;
 
-    let admin = Admin {
-        readiness: readiness.clone(),
-        metrics: registry,
-        status: page,
-        dump: dumper(inbox.clone()),
-    };
+    let admin =
+        Admin { readiness: readiness.clone(), metrics: registry, status: page, dump: dumper(inbox.clone()) };
     let admin = AdminServer::start(args.admin, admin).await?;
     tracing::info!(address = %admin.address(), "health, metrics and status");
     let fleets = Fleets::new(server.clone(), state, envoy, args.concurrency);
@@ -78,9 +76,14 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     tokio::spawn(forward_events(server.events(), inbox.clone()));
 
     wait_for_signal().await?;
-    tracing::info!("stopping: draining open requests; a second signal ends at once");
+    let drain = (args.on_stop == OnStop::Drain).then(|| Drain::stop(args.drain_timeout));
+    if drain.is_some() {
+        tracing::info!("stopping: draining open requests; a second signal ends at once");
+    } else {
+        tracing::info!("stopping: the Envoys keep serving");
+    }
     tokio::select! {
-        () = stop(inbox, fleets, Drain::stop(args.drain_timeout)) => {}
+        () = stop(inbox, fleets, drain) => {}
         result = wait_for_signal() => result?,
     }
     admin.stop().await;
@@ -88,16 +91,19 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     graph.join().map_err(|_| anyhow::anyhow!("the graph thread panicked (this is a bug)"))
 }
 
-/// Ends the graph thread, which closes the fleets' channel, and drains all Envoys.
+/// Ends the graph thread, which closes the fleets' channel, and drains all Envoys or leaves them running.
 async fn stop(
     inbox: mpsc::Sender<Input>,
     fleets: tokio::task::JoinHandle<Option<gatehouse_standalone::envoy::Supervisor>>,
-    drain: Drain,
+    drain: Option<Drain>,
 ) {
     // The thread can only be gone after a panic, which the join reports.
     let _ = inbox.send(Input::Stop);
     if let Ok(Some(supervisor)) = fleets.await {
-        supervisor.stop(drain).await;
+        match drain {
+            Some(drain) => supervisor.stop(drain).await,
+            None => supervisor.detach().await,
+        }
     }
 }
 

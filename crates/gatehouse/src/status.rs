@@ -55,7 +55,9 @@ fn find(args: &StatusArgs) -> anyhow::Result<Option<PathBuf>> {
 }
 
 async fn offline(args: &StatusArgs) -> anyhow::Result<Page> {
-    print::note("no gatehouse runs for these paths: statuses are worked out from the files, no proxy was asked");
+    print::note(
+        "no gatehouse runs for these paths: statuses are worked out from the files, no proxy was asked",
+    );
     let source = SourceArgs { paths: args.paths.clone(), settings: args.settings.clone() };
     let offline = Offline::load(&source).await?;
     let now = Timestamp::now();

@@ -25,8 +25,11 @@ pub(crate) async fn translate(args: TranslateArgs) -> anyhow::Result<ExitCode> {
 fn fleets(outputs: &Outputs, types: &[TypeFilter]) -> anyhow::Result<Value> {
     let mut fleets = Vec::new();
     for (fleet, change) in &outputs.fleets {
-        let mut resources: Vec<&Resource> =
-            change.upserts.iter().filter(|r| types.is_empty() || types.contains(&filter_of(r.kind))).collect();
+        let mut resources: Vec<&Resource> = change
+            .upserts
+            .iter()
+            .filter(|r| types.is_empty() || types.contains(&filter_of(r.kind)))
+            .collect();
         resources.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         let resources: Result<Vec<_>, _> = resources.into_iter().map(readable).collect();
         fleets.push(json!({ "gateway": fleet.to_string(), "resources": resources? }));

@@ -197,7 +197,8 @@ impl Core {
             self.unwatch(old, &mut watches);
         }
         self.metrics.committed(&change.upserts);
-        let upsert = |r: Resource| (resource_type(r.kind), gatehouse_xds::Resource::new(r.name, r.version, r.body));
+        let upsert =
+            |r: Resource| (resource_type(r.kind), gatehouse_xds::Resource::new(r.name, r.version, r.body));
         Commit {
             upserts: change.upserts.into_iter().map(upsert).collect(),
             removals: change.removals.into_iter().map(target).collect(),

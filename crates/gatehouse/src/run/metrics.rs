@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use gatehouse_translate::{Resource, ResourceKind, World};
 use gatehouse_xds::ResourceType;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// Counters and gauges of the core.
 pub(crate) struct CoreMetrics {
@@ -40,7 +42,10 @@ impl CoreMetrics {
             &["type"],
         )?;
         let files = IntGaugeVec::new(
-            Opts::new("gatehouse_file_problems", "Problems in files, and files whose last good content counts."),
+            Opts::new(
+                "gatehouse_file_problems",
+                "Problems in files, and files whose last good content counts.",
+            ),
             &["what"],
         )?;
         let objects = IntGauge::new("gatehouse_settles_total", "Settles of the graph.")?;
