@@ -221,7 +221,8 @@ fn read(text: &str) -> (BTreeMap<ObjectRef, Object>, Vec<Diagnostic>) {
 
 /// As kubectl does: an object without a namespace goes to `default`.
 fn default_namespace(object: &mut Object) {
-    let cluster_scoped = matches!(object, Object::GatewayClass(_) | Object::Namespace(_) | Object::Other { .. });
+    let cluster_scoped =
+        matches!(object, Object::GatewayClass(_) | Object::Namespace(_) | Object::Other { .. });
     let meta = object.meta_mut();
     if !cluster_scoped && meta.namespace().is_empty() {
         meta.namespace = Some("default".to_owned());

@@ -20,9 +20,7 @@ fn namespace(name: &str, label: &str) -> String {
 }
 
 fn service(port: u16) -> String {
-    format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{ports: [{{port: {port}}}]}}\n"
-    )
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{ports: [{{port: {port}}}]}}\n")
 }
 
 fn names(changes: &[ObjectChange]) -> Vec<String> {
@@ -66,7 +64,10 @@ fn broken_file_keeps_its_last_good_content_and_spares_the_others() {
 fn object_may_move_between_files_without_a_gap() {
     let mut intake = Intake::default();
     intake.apply(&batch(&[("a.yaml", Some(&namespace("n", "x")))]));
-    assert_eq!(names(&intake.apply(&batch(&[("a.yaml", None), ("b.yaml", Some(&namespace("n", "x")))]))), [""; 0]);
+    assert_eq!(
+        names(&intake.apply(&batch(&[("a.yaml", None), ("b.yaml", Some(&namespace("n", "x")))]))),
+        [""; 0]
+    );
 }
 
 #[test]
