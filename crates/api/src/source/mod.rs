@@ -14,6 +14,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use hint::look_alike;
 pub use node::{Entry, Key, Node, NodeValue, Scalar};
 
 use crate::Diagnostic;
