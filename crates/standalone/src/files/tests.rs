@@ -95,7 +95,9 @@ impl Fixture {
     async fn barrier_in(&mut self, dir: &str) {
         let name = Path::new(dir).join(format!("zz-barrier-{}.yaml", self.batches));
         let name = name.to_str().unwrap().to_owned();
-        write(&self.path(&name), "barrier");
+        // Renamed into place, or a walk might see it before its text and then again.
+        write(&self.path(".barrier"), "barrier");
+        fs::rename(self.path(".barrier"), self.path(&name)).unwrap();
         while !self.texts.contains_key(&name) {
             self.batch().await;
         }
