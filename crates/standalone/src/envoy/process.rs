@@ -163,6 +163,7 @@ mod tests {
         process.signal(Signal::KILL);
         let status = tokio::time::timeout(Duration::from_secs(5), process.exited()).await.unwrap();
         assert!(!status.unwrap().success());
+        assert_eq!(stat(id.pid), None, "reaped");
         assert!(Process::find(&id).is_none());
     }
 

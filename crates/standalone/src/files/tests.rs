@@ -95,7 +95,9 @@ impl Fixture {
     async fn barrier_in(&mut self, dir: &str) {
         let name = Path::new(dir).join(format!("zz-barrier-{}.yaml", self.batches));
         let name = name.to_str().unwrap().to_owned();
-        write(&self.path(&name), "barrier");
+        // Renamed into place, or a walk might see it before its text and then again.
+        write(&self.path(".barrier"), "barrier");
+        fs::rename(self.path(".barrier"), self.path(&name)).unwrap();
         while !self.texts.contains_key(&name) {
             self.batch().await;
         }
@@ -478,9 +480,9 @@ async fn change_and_compare(seed: usize) {
         fixture.barrier().await;
         let expected = fresh_texts(fixture.dir.path()).await;
         while fixture.texts != expected {
-            let seen = format!("seed {seed}, round {round}: {:?} is not {expected:?}", fixture.texts);
-            let waited = tokio::time::timeout(PATIENCE - Duration::from_secs(1), fixture.batch()).await;
-            assert!(waited.is_ok(), "{seen} after {:?}", done.split_off(done.len().saturating_sub(8)));
+            let differs = format!("seed {seed}, round {round}: {:?} is not {expected:?}", fixture.texts);
+            let waited = tokio::time::timeout(PATIENCE / 2, fixture.batch()).await;
+            assert!(waited.is_ok(), "{differs} after {:?}", done.split_off(done.len().saturating_sub(8)));
         }
     }
 }
