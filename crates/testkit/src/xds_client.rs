@@ -246,7 +246,8 @@ impl Client {
 
     fn send(&mut self, request: DeltaDiscoveryRequest) {
         let cds = request.type_url == Kind::Cds.type_url();
-        if cds && self.initialised && !self.clusters.warming().is_empty() {
+        let warming = self.initialised && !self.clusters.warming().is_empty();
+        if cds && (warming || !self.withheld.is_empty()) {
             self.withheld.push(request);
         } else {
             self.out.push(request);

@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::Stream;
 use super::sub::Pending;
-use crate::resource::{ResourceType, table_of};
+use crate::resource::{ResourceType, Target, table_of};
 use crate::table::Table;
 
 /// The name that stands for all resources of a type.
@@ -63,9 +63,7 @@ impl Stream {
             }
         }
         self.compare(kind, names, table);
-        if matches!(kind, ResourceType::Cluster | ResourceType::Endpoint) {
-            self.find_zombies(table);
-        }
+        self.find_zombies(kind, table);
         if kind == ResourceType::Listener {
             self.check_all_warm(table);
         }
@@ -104,18 +102,28 @@ impl Stream {
         }
     }
 
-    /// A cluster from a response that Envoy applied in part and refused is not among the versions that it brings, but it
-    /// asks for the endpoints. If the cluster is no more, it must be told.
-    fn find_zombies(&mut self, table: &Table) {
+    /// What Envoy took from a response that it refused is not among the versions that it brings. It is known from the
+    /// stream before, or because Envoy asks for the endpoints. If it is no more, Envoy must be told.
+    fn find_zombies(&mut self, kind: ResourceType, table: &Table) {
+        let doubts = std::mem::take(&mut self.doubts);
+        let (here, later) = doubts.into_iter().partition(|(of, _)| *of == kind);
+        self.doubts = later;
         let clusters = &self.subs[ResourceType::Cluster];
-        let wanted = self.subs[ResourceType::Endpoint].names.iter().filter(|(_, state)| state.subscribed);
-        let zombies = wanted.filter(|(name, _)| {
-            clusters.asked && !clusters.known(name) && !table.contains(ResourceType::Cluster, name)
-        });
-        let zombies: BTreeSet<Arc<str>> = zombies.map(|(name, _)| name.clone()).collect();
-        for name in zombies {
-            self.subs[ResourceType::Cluster].name(&name).uncertain = true;
-            self.begin_departure(&name, table.seq(), table);
+        let wanted = self.subs[ResourceType::Endpoint].names.iter().filter(|(_, state)| clusters.asked && state.subscribed);
+        let wanted = wanted.map(|(name, _)| (ResourceType::Cluster, name.clone()));
+        let mut zombies: BTreeSet<Target> = here;
+        zombies.extend(wanted);
+        zombies.retain(|(of, name)| !self.subs[*of].known(name));
+        for (of, name) in zombies {
+            self.subs[of].name(&name).uncertain = true;
+            if table.contains(of, &name) {
+                continue; // It is sent anyway.
+            }
+            if of == ResourceType::Cluster {
+                self.begin_departure(&name, table.seq(), table);
+            } else {
+                self.queue(of, &name, Pending { stamp: table.seq(), ..Pending::default() });
+            }
         }
     }
 

@@ -110,7 +110,9 @@ impl Harness {
     }
 
     pub(super) fn reconnect(&mut self) {
+        let doubts = self.stream.doubts();
         self.stream = Stream::new(Config::default(), self.now);
+        self.stream.doubt(doubts);
         self.sent.clear();
         self.to_client.clear();
         self.to_server.clear();
