@@ -32,7 +32,7 @@ pub(crate) fn note(text: &str) {
 
 /// Prints JSON, or the same as YAML.
 pub(crate) fn value(value: &Value, json: bool) -> anyhow::Result<()> {
-    let text = if json { serde_json::to_string_pretty(value)? } else { gatehouse_api::to_yaml(value)? };
+    let text = if json { serde_json::to_string_pretty(value)? } else { gatehouse_api::to_yaml(value) };
     line(&text.trim_end())?;
     Ok(())
 }
