@@ -8,22 +8,33 @@ use gatehouse_standalone::intake::ObjectChange;
 use gatehouse_translate::StatusChange;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// One object with its status.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One object with its status, as text: there may be tens of thousands, and they are rarely looked at.
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Entry {
+struct Entry {
+    api_version: &'static str,
+    kind: String,
+    metadata: EntryMeta,
+    /// The parts of the spec that columns show.
+    spec: Box<RawValue>,
+    status: Box<RawValue>,
+}
+
+/// One object with its status, to be looked at.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Shown {
     pub(crate) api_version: String,
     pub(crate) kind: String,
     pub(crate) metadata: EntryMeta,
-    /// The parts of the spec that columns show.
     pub(crate) spec: Value,
-    #[serde(default)]
     pub(crate) status: Value,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EntryMeta {
     pub(crate) name: String,
@@ -33,10 +44,22 @@ pub(crate) struct EntryMeta {
     pub(crate) creation_timestamp: String,
 }
 
-/// The document as a file and over HTTP.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The document as it is written to the file and over HTTP.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Page {
-    pub(crate) objects: Vec<Arc<Entry>>,
+    objects: Vec<Arc<Entry>>,
+}
+
+/// The document as it is read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ShownPage {
+    pub(crate) objects: Vec<Shown>,
+}
+
+impl Page {
+    pub(crate) fn shown(&self) -> serde_json::Result<ShownPage> {
+        serde_json::from_str(&serde_json::to_string(self)?)
+    }
 }
 
 /// The document as it grows; entries are shared with those who print them.
@@ -55,13 +78,13 @@ impl Document {
             }
             ObjectChange::Upsert(object) => {
                 if let Some((api_version, spec)) = columns(object) {
-                    self.upsert(object, api_version, spec, now);
+                    self.upsert(object, api_version, &spec, now);
                 }
             }
         }
     }
 
-    fn upsert(&mut self, object: &Object, api_version: &str, spec: Value, now: Timestamp) {
+    fn upsert(&mut self, object: &Object, api_version: &'static str, spec: &Value, now: Timestamp) {
         let key = object.key();
         let old = self.entries.get(&key);
         let meta = object.meta();
@@ -71,7 +94,7 @@ impl Document {
             .or_else(|| old.map(|entry| entry.metadata.creation_timestamp.clone()))
             .unwrap_or_else(|| time(now));
         let entry = Entry {
-            api_version: api_version.to_owned(),
+            api_version,
             kind: key.kind.clone(),
             metadata: EntryMeta {
                 name: key.name.clone(),
@@ -79,8 +102,8 @@ impl Document {
                 generation: meta.generation,
                 creation_timestamp: created,
             },
-            spec,
-            status: old.map(|entry| entry.status.clone()).unwrap_or_default(),
+            spec: raw(spec),
+            status: old.map_or_else(|| raw(&Value::Null), |entry| entry.status.clone()),
         };
         self.entries.insert(key, Arc::new(entry));
     }
@@ -90,13 +113,18 @@ impl Document {
         let Some(entry) = self.entries.get_mut(&change.object) else { return };
         let entry = Arc::make_mut(entry);
         let mut status = change.status.unwrap_or_default();
-        stamp(&mut status, &entry.status, &time(now));
-        entry.status = status;
+        let old: Value = serde_json::from_str(entry.status.get()).unwrap_or_default();
+        stamp(&mut status, &old, &time(now));
+        entry.status = raw(&status);
     }
 
     pub(crate) fn page(&self) -> Page {
         Page { objects: self.entries.values().cloned().collect() }
     }
+}
+
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("a JSON value has string keys and serialises")
 }
 
 fn time(now: Timestamp) -> String {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::document::{Entry, Page};
+use crate::document::{Shown, ShownPage};
 use table::Table;
 
 /// Writes a line to standard output; a closed pipe is an error to stop at, not a panic.
@@ -58,8 +58,8 @@ pub(crate) fn parent(reference: &Value) -> String {
 }
 
 /// Prints the columns of `kubectl get -A`, then all conditions.
-pub(crate) fn tables(page: &Page, now: Timestamp) -> io::Result<()> {
-    let of = |kind: &'static str| page.objects.iter().map(|e| &**e).filter(move |e| e.kind == kind);
+pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
+    let of = |kind: &'static str| page.objects.iter().filter(move |e| e.kind == kind);
     let mut classes = Table::new(&["NAME", "CONTROLLER", "ACCEPTED", "AGE"]);
     for e in of("GatewayClass") {
         classes.row([name(e), text(&e.spec["controllerName"]), condition(e, "Accepted"), age(e, now)]);
@@ -129,7 +129,7 @@ fn collect(status: &Value, object: &str, of: &str, table: &mut Table) {
     }
 }
 
-fn object(e: &Entry) -> String {
+fn object(e: &Shown) -> String {
     let kind = e.kind.to_ascii_lowercase();
     if e.metadata.namespace.is_empty() {
         format!("{kind}/{}", e.metadata.name)
@@ -138,11 +138,11 @@ fn object(e: &Entry) -> String {
     }
 }
 
-fn name(e: &Entry) -> String {
+fn name(e: &Shown) -> String {
     e.metadata.name.clone()
 }
 
-fn namespace(e: &Entry) -> String {
+fn namespace(e: &Shown) -> String {
     e.metadata.namespace.clone()
 }
 
@@ -155,17 +155,17 @@ fn find(conditions: &Value, kind: &str) -> Value {
     found.cloned().unwrap_or_default()
 }
 
-fn condition(e: &Entry, kind: &str) -> String {
+fn condition(e: &Shown, kind: &str) -> String {
     let status = text(&find(&e.status["conditions"], kind)["status"]);
     if status.is_empty() { "Unknown".to_owned() } else { status }
 }
 
-fn addresses(e: &Entry) -> String {
+fn addresses(e: &Shown) -> String {
     let values = e.status["addresses"].as_array().into_iter().flatten().map(|a| text(&a["value"]));
     values.collect::<Vec<_>>().join(",")
 }
 
-fn hostnames(e: &Entry) -> String {
+fn hostnames(e: &Shown) -> String {
     match e.spec["hostnames"].as_array() {
         Some(names) if !names.is_empty() => e.spec["hostnames"].to_string(),
         _ => String::new(),
@@ -173,7 +173,7 @@ fn hostnames(e: &Entry) -> String {
 }
 
 /// As kubectl rounds: 45s, 12m, 5h, 3d.
-fn age(e: &Entry, now: Timestamp) -> String {
+fn age(e: &Shown, now: Timestamp) -> String {
     let Ok(created) = e.metadata.creation_timestamp.parse::<Timestamp>() else {
         return "<unknown>".to_owned();
     };

@@ -10,7 +10,7 @@ use gatehouse_standalone::status_file;
 use jiff::Timestamp;
 
 use crate::cli::{SourceArgs, StatusArgs, StatusFormat};
-use crate::document::{Document, Page};
+use crate::document::{Document, ShownPage};
 use crate::load::{Offline, instance_id};
 use crate::print;
 
@@ -54,7 +54,7 @@ fn find(args: &StatusArgs) -> anyhow::Result<Option<PathBuf>> {
     }
 }
 
-async fn offline(args: &StatusArgs) -> anyhow::Result<Page> {
+async fn offline(args: &StatusArgs) -> anyhow::Result<ShownPage> {
     print::note(
         "no gatehouse runs for these paths: statuses are worked out from the files, no proxy was asked",
     );
@@ -68,5 +68,5 @@ async fn offline(args: &StatusArgs) -> anyhow::Result<Page> {
     for change in offline.outputs.statuses {
         document.status(change, now);
     }
-    Ok(document.page())
+    Ok(document.page().shown()?)
 }
