@@ -25,10 +25,10 @@ pub struct ObjectRef {
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind)?;
-        if !self.namespace.is_empty() {
-            write!(f, " {}/{}", self.namespace, self.name)
-        } else {
+        if self.namespace.is_empty() {
             write!(f, " {}", self.name)
+        } else {
+            write!(f, " {}/{}", self.namespace, self.name)
         }
     }
 }

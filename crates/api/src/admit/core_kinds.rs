@@ -37,8 +37,7 @@ fn default_service(spec: &mut Value) {
     default_to(spec, "sessionAffinity", "None".into());
     for port in array_mut(spec, "ports") {
         default_to(port, "protocol", "TCP".into());
-        let unset =
-            matches!(port.get("targetPort"), None) || port["targetPort"] == 0 || port["targetPort"] == "";
+        let unset = port.get("targetPort").is_none() || port["targetPort"] == 0 || port["targetPort"] == "";
         if unset && port.get("port").is_some() {
             port["targetPort"] = port["port"].clone();
         }
@@ -113,10 +112,11 @@ fn check_secret(json: &Value, issues: &mut Issues<'_>) {
     }
 }
 
+const SERVICE_TYPES: [&str; 4] = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
+
 fn check_service(spec: &Value, issues: &mut Issues<'_>) {
     let root = Path::ROOT.field("spec");
-    const TYPES: [&str; 4] = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"];
-    one_of(&root.field("type"), &spec["type"], &TYPES, issues);
+    one_of(&root.field("type"), &spec["type"], &SERVICE_TYPES, issues);
     let ports: Vec<(usize, &Value)> = items(spec, "ports").collect();
     let external = spec["type"] == "ExternalName";
     if ports.is_empty() && !external && spec["clusterIP"] != "None" {

@@ -6,7 +6,7 @@ use super::{
     issue::{Issues, Part, Path},
     suggest,
 };
-use crate::schema::{Schema, Table};
+use crate::schema::{Schema, Table, Type};
 
 /// Reports fields that the schema does not declare, as `kubectl apply --validate=strict` does.
 pub(crate) fn report_unknown(
@@ -17,6 +17,8 @@ pub(crate) fn report_unknown(
     issues: &mut Issues<'_>,
 ) {
     match value {
+        // A mapping where something else belongs is reported as such, not field by field.
+        Value::Object(_) if !matches!(schema.schema_type, None | Some(Type::Object)) => {}
         Value::Object(fields) => {
             for (name, value) in fields {
                 let path = path.field(name);
@@ -89,7 +91,9 @@ pub(crate) fn default(table: &Table, schema: &Schema, value: &mut Value) {
         }
         Value::Array(items) => {
             let Some(schema) = schema.items.map(|items| table.node(items)) else { return };
-            items.iter_mut().for_each(|item| self::default(table, schema, item));
+            for item in items {
+                self::default(table, schema, item);
+            }
         }
         _ => {}
     }

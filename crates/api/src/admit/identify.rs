@@ -57,8 +57,8 @@ fn text<'j>(json: &'j Value, field: &str, issues: &mut Issues<'_>) -> Option<&'j
         Some(Value::String(text)) if !text.is_empty() => return Some(text),
         Some(_) => issues.error(&path, Part::Value, "must be a string that is not empty".into(), None),
         None => {
-            let others = json.as_object().into_iter().flat_map(|fields| fields.keys());
-            let near = others.filter(|key| suggest::nearest(key, [field]).is_some()).next();
+            let mut others = json.as_object().into_iter().flat_map(|fields| fields.keys());
+            let near = others.find(|key| suggest::nearest(key, [field]).is_some());
             let near = near.map(|key| format!("`{key}` is written instead"));
             issues.error(&path, Part::Value, format!("{field} is missing"), near);
         }

@@ -24,9 +24,13 @@ fn is_label_named(kind: &Kind) -> bool {
 /// Validates an object's metadata and fills in the namespace: `default` for namespaced kinds, none for the others.
 pub(crate) fn check(kind: &Kind, json: &mut Value, issues: &mut Issues<'_>) {
     let path = Path::ROOT.field("metadata");
-    let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) else {
-        issues.error(&path.field("name"), Part::Value, "required field is missing".into(), None);
-        return;
+    let metadata = match json.get_mut("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        // Of a wrong type, which is reported already.
+        Some(_) => return,
+        None => {
+            return issues.error(&path.field("name"), Part::Value, "required field is missing".into(), None);
+        }
     };
     match metadata.get("name").and_then(Value::as_str) {
         Some(name) if !name.is_empty() => {

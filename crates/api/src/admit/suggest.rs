@@ -5,12 +5,15 @@ use crate::source::look_alike;
 /// The known word nearest to a given one: equal but for case and punctuation, or a few edits away.
 pub(crate) fn nearest<'w>(given: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let folded = fold(given);
-    let limit = (folded.chars().count() / 3).clamp(1, 4);
     known
         .into_iter()
         .filter(|word| *word != given)
-        .map(|word| (strsim::osa_distance(&folded, &fold(word)), word))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter_map(|word| {
+            let known = fold(word);
+            let limit = (folded.len().max(known.len()) / 3).clamp(1, 4);
+            let distance = strsim::osa_distance(&folded, &known);
+            (distance <= limit).then_some((distance, word))
+        })
         .min_by(|a, b| a.0.cmp(&b.0).then(a.1.cmp(b.1)))
         .map(|(_, word)| word)
 }
@@ -26,7 +29,7 @@ pub(crate) fn near_miss<'w>(given: &str, known: impl IntoIterator<Item = &'w str
 }
 
 fn fold(word: &str) -> String {
-    word.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+    word.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// A text that differs from the given one by a usual slip and is valid.

@@ -107,7 +107,7 @@ fn described(value: &Value) -> &'static str {
 
 fn other_type(expected: Type, value: &Value) -> Option<String> {
     Some(match (expected, value) {
-        (Type::String, Value::Number(_) | Value::Bool(_)) => format!("put it in quotes: \"{value}\""),
+        (Type::String, Value::Number(_) | Value::Bool(_)) => "put it in quotes".into(),
         (Type::Integer | Type::Number, Value::String(text)) if text.trim().parse::<i64>().is_ok() => {
             format!("write it without quotes: {}", text.trim())
         }
@@ -227,7 +227,7 @@ fn check_unique(schema: &Schema, items: &[Value], path: &Path<'_>, report: Repor
             [] => report(&item_path, Failure::new("is listed twice")),
             [key] => report(&item_path.field(key), Failure::new(format!("another item has the same {key}"))),
             keys => {
-                report(&item_path, Failure::new(format!("another item has the same {}", keys.join(" and "))))
+                report(&item_path, Failure::new(format!("another item has the same {}", keys.join(" and "))));
             }
         }
     }
@@ -297,13 +297,13 @@ pub(crate) fn check_rules(
     if !schema.rules.is_empty() {
         let context = rule::context(table, schema, value);
         for rule in schema.rules.iter().filter(|rule| !rule.is_transition()) {
-            let failure = match rule.holds(&context) {
+            let detail = match rule.holds(&context) {
                 Ok(true) => continue,
                 Ok(false) => String::new(),
                 Err(error) => format!(" (the rule could not be evaluated: {error})"),
             };
             let message = rule.message.clone().unwrap_or_else(|| format!("fails the rule {}", rule.text));
-            issues.error(path, Part::Value, message + &failure, None);
+            issues.error(path, Part::Value, message + &detail, None);
         }
     }
     match value {

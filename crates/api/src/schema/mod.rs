@@ -35,7 +35,7 @@ pub(crate) fn table() -> &'static Table {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Table {
     /// The modules it was made from, with their versions.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests and people"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by a test and by people"))]
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) kinds: Vec<Kind>,
     nodes: Vec<Schema>,
@@ -44,6 +44,7 @@ pub(crate) struct Table {
 /// A kind with its served versions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "a kind has a kind")]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) kind: String,
@@ -91,6 +92,11 @@ pub(crate) enum ListType {
 /// One node: a structural schema. Unknown keywords fail to parse, so none is overlooked.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    reason = "they are the table's keywords"
+)]
 pub(crate) struct Schema {
     #[serde(rename = "type")]
     pub(crate) schema_type: Option<Type>,

@@ -59,10 +59,12 @@ impl Rule {
     }
 
     /// Whether the rule holds; an error when it cannot be evaluated, which the API server also counts as a failure.
+    /// A field that is read without being asked for by `has` and is missing is the user's omission: no error.
     pub(crate) fn holds(&self, context: &Context<'_, '_>) -> Result<bool, String> {
         match self.program()?.execute(context) {
             Ok(cel::Value::Bool(holds)) => Ok(holds),
             Ok(_) => Err("the rule is no condition".into()),
+            Err(ExecutionError::NoSuchKey(_)) => Ok(false),
             Err(error) => Err(error.to_string()),
         }
     }

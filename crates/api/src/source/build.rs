@@ -281,15 +281,21 @@ impl<'t> Builder<'t> {
 
     fn syntax_error(&mut self, error: &ScanError) {
         let marker = error.marker();
-        let (line, column, offending, suggestion) = hint::locate(self.chunk, marker.line(), marker.col() + 1);
+        let place = hint::locate(self.chunk, marker.line(), marker.col() + 1, self.is_secret());
         let message = format!("not valid YAML: {}", error.info());
-        self.error(line + self.lines_ahead, column, offending, message, suggestion);
+        self.error(place.line + self.lines_ahead, place.column, place.offending, message, place.suggestion);
+    }
+
+    /// A text without structure cannot tell secret lines from others, so none of a Secret's is shown.
+    fn is_secret(&self) -> bool {
+        self.chunk.contains("Secret")
     }
 
     fn give_up(&mut self, at: Marker, message: String) -> GivenUp {
         let (line, column) = self.position(at);
-        let offending = self.chunk.lines().nth(at.line().saturating_sub(1)).unwrap_or_default().trim();
-        self.error(line, column, offending.chars().take(200).collect(), message, None);
+        let line_text = self.chunk.lines().nth(at.line().saturating_sub(1)).unwrap_or_default().trim();
+        let offending = if self.is_secret() { String::new() } else { hint::shortened(line_text) };
+        self.error(line, column, offending, message, None);
         GivenUp
     }
 

@@ -28,49 +28,60 @@ pub(crate) fn look_alike(text: &str) -> Option<(usize, String)> {
     })
 }
 
-/// Where the mistake behind a syntax error most likely is: line and column from 1, the text, a suggestion. The
-/// parser notices some mistakes only on a later line.
-pub(super) fn locate(chunk: &str, line: usize, column: usize) -> (usize, usize, String, Option<String>) {
+/// Where a syntax error most likely comes from.
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) offending: String,
+    pub(super) suggestion: Option<String>,
+}
+
+/// A check of one line: the column of a mistake and what to do about it.
+type Check = fn(&str) -> Option<(usize, String)>;
+
+/// Where the mistake behind a syntax error most likely is. The parser notices some mistakes only on a later line. Of
+/// a secret document no text is shown.
+pub(super) fn locate(chunk: &str, line: usize, column: usize, secret: bool) -> Place {
     let lines: Vec<&str> = chunk.lines().collect();
     let reported = line.clamp(1, lines.len().max(1));
     let at = |number: usize| lines.get(number - 1).copied().unwrap_or_default();
-    for number in (reported.saturating_sub(2).max(1)..=reported).rev() {
-        if let Some((column, suggestion)) = look_alike(at(number)) {
-            return (number, column, at(number).trim().to_owned(), Some(suggestion));
-        }
-    }
-    for number in (reported.saturating_sub(1).max(1)..=reported).rev() {
-        if let Some(tab) = leading_tab(at(number)) {
-            let suggestion = "YAML is indented by spaces, never by tabs".to_owned();
-            return (number, tab, at(number).trim().to_owned(), Some(suggestion));
-        }
-    }
-    for number in (reported.saturating_sub(1).max(1)..=reported).rev() {
-        if let Some(suggestion) = missing_colon(at(number)) {
-            return (number, indent(at(number)) + 1, at(number).trim().to_owned(), Some(suggestion));
+    let offending = |number| if secret { String::new() } else { shortened(at(number).trim()) };
+    let checks: [(Check, usize); 3] = [(look_alike, 2), (leading_tab, 1), (missing_colon, 1)];
+    for (check, lines_back) in checks {
+        for line in (reported.saturating_sub(lines_back).max(1)..=reported).rev() {
+            if let Some((column, suggestion)) = check(at(line)) {
+                let suggestion = Some(suggestion).filter(|_| !secret);
+                return Place { line, column, offending: offending(line), suggestion };
+            }
         }
     }
     let shown = (1..=reported).rev().find(|&number| !at(number).trim().is_empty()).unwrap_or(reported);
     let column = if shown == reported { column } else { 1 };
-    (shown, column, at(shown).trim().to_owned(), None)
+    Place { line: shown, column, offending: offending(shown), suggestion: None }
+}
+
+/// The beginning of a line that may be long.
+pub(super) fn shortened(line: &str) -> String {
+    line.chars().take(200).collect()
 }
 
 fn indent(line: &str) -> usize {
     line.chars().take_while(|c| c.is_whitespace()).count()
 }
 
-fn leading_tab(line: &str) -> Option<usize> {
+fn leading_tab(line: &str) -> Option<(usize, String)> {
     let indent = &line[..line.len() - line.trim_start().len()];
-    indent.chars().position(|c| c == '\t').map(|index| index + 1)
+    let index = indent.chars().position(|c| c == '\t')?;
+    Some((index + 1, "YAML is indented by spaces, never by tabs".to_owned()))
 }
 
 /// `port:80` and `port 80` are strings, not mappings.
-fn missing_colon(line: &str) -> Option<String> {
+fn missing_colon(line: &str) -> Option<(usize, String)> {
     let content = line.trim().trim_start_matches("- ").trim_start();
     let end = content.find(|c: char| !c.is_ascii_alphanumeric())?;
     let (key, rest) = content.split_at(end);
     let value = rest.trim_start_matches([':', ' ']);
     let joined = (rest.starts_with(':') && !rest.starts_with(": ")) || rest.starts_with(' ');
-    (!key.is_empty() && !value.is_empty() && joined && !value.contains(": "))
-        .then(|| format!("write `{key}: {value}`"))
+    let found = !key.is_empty() && !value.is_empty() && joined && !value.contains(": ");
+    found.then(|| (indent(line) + 1, format!("write `{key}: {value}`")))
 }

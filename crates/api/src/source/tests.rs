@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -113,7 +115,7 @@ fn alias_expansion_is_bounded() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..9 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        writeln!(text, "a{level}: &a{level} [{aliases}]").unwrap();
     }
     assert!(error_of(&text).message.contains("aliases add more"), "{:?}", error_of(&text));
 }
@@ -124,7 +126,7 @@ fn depth_is_bounded() {
     assert!(error_of(&flow).message.contains("nested deeper"));
     let mut block = String::new();
     for depth in 0..150 {
-        block.push_str(&format!("{}a:\n", " ".repeat(depth)));
+        writeln!(block, "{}a:", " ".repeat(depth)).unwrap();
     }
     assert!(error_of(&block).message.contains("nested deeper"));
 }
