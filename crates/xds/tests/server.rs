@@ -1,5 +1,8 @@
 //! The server over real sockets, with a client that is not ours.
 
+// The lint spares tests, but not their helpers.
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -103,9 +106,9 @@ async fn a_stale_socket_is_replaced_and_nothing_else() {
     let stale = dir.path().join("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
     assert!(server.serve_unix(&stale, &fleet).is_ok());
-    let served = dir.path().join("served.sock");
-    let _other = std::os::unix::net::UnixListener::bind(&served).unwrap();
-    assert!(matches!(server.serve_unix(&served, &fleet).err(), Some(ServeError::InUse(_))));
+    let busy = dir.path().join("served.sock");
+    let _other = std::os::unix::net::UnixListener::bind(&busy).unwrap();
+    assert!(matches!(server.serve_unix(&busy, &fleet).err(), Some(ServeError::InUse(_))));
     let file = dir.path().join("file");
     std::fs::write(&file, "precious").unwrap();
     assert!(matches!(server.serve_unix(&file, &fleet).err(), Some(ServeError::NotASocket(_))));

@@ -1,7 +1,7 @@
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource as Wire};
 use envoy_types::pb::google::protobuf::Any;
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::{encode, encoded_len};
 use crate::resource::{Body, ResourceType};

@@ -30,19 +30,20 @@ use envoy_types::pb::google::protobuf::Any;
 use gatehouse_xds::{Commit, Edge, Resource, ResourceType};
 use prost::Message;
 
-fn ads() -> Option<ConfigSource> {
+fn ads() -> ConfigSource {
     let specifier = ConfigSourceSpecifier::Ads(AggregatedConfigSource {});
-    Some(ConfigSource {
+    ConfigSource {
         resource_api_version: 2,
         config_source_specifier: Some(specifier),
         ..ConfigSource::default()
-    })
+    }
 }
 
-fn address(port: u16) -> Option<Address> {
+fn address(port: u16) -> Address {
     let port = Some(PortSpecifier::PortValue(u32::from(port)));
-    let socket = SocketAddress { address: "127.0.0.1".into(), port_specifier: port, ..SocketAddress::default() };
-    Some(Address { address: Some(AddressKind::SocketAddress(socket)) })
+    let socket =
+        SocketAddress { address: "127.0.0.1".into(), port_specifier: port, ..SocketAddress::default() };
+    Address { address: Some(AddressKind::SocketAddress(socket)) }
 }
 
 fn any(url: &str, message: &impl Message) -> Any {
@@ -51,7 +52,8 @@ fn any(url: &str, message: &impl Message) -> Any {
 
 fn resource(name: &str, message: &impl Message) -> Resource {
     let bytes = message.encode_to_vec();
-    let version = bytes.iter().fold(0_u64, |hash, byte| hash.wrapping_mul(1099).wrapping_add(u64::from(*byte)));
+    let version =
+        bytes.iter().fold(0_u64, |hash, byte| hash.wrapping_mul(1099).wrapping_add(u64::from(*byte)));
     Resource::new(name, format!("{version:x}"), bytes)
 }
 
@@ -65,14 +67,14 @@ pub(crate) fn cluster(name: &str, timeout: Duration) -> (ResourceType, Resource)
         name: name.into(),
         connect_timeout: Some(seconds(timeout)),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        eds_cluster_config: Some(EdsClusterConfig { eds_config: ads(), service_name: String::new() }),
+        eds_cluster_config: Some(EdsClusterConfig { eds_config: Some(ads()), service_name: String::new() }),
         ..Cluster::default()
     };
     (ResourceType::Cluster, resource(name, &cluster))
 }
 
 pub(crate) fn endpoints(name: &str, port: u16) -> (ResourceType, Resource) {
-    let endpoint = Endpoint { address: address(port), ..Endpoint::default() };
+    let endpoint = Endpoint { address: Some(address(port)), ..Endpoint::default() };
     let host = HostIdentifier::Endpoint(endpoint);
     let endpoint = LbEndpoint { host_identifier: Some(host), ..LbEndpoint::default() };
     let locality = LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..LocalityLbEndpoints::default() };
@@ -94,15 +96,19 @@ pub(crate) fn listener(name: &str, port: u16, table: &str) -> (ResourceType, Res
     let manager = HttpConnectionManager {
         stat_prefix: "x".into(),
         http_filters: vec![router],
-        route_specifier: Some(RouteSpecifier::Rds(Rds { config_source: ads(), route_config_name: table.into() })),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: table.into(),
+        })),
         ..HttpConnectionManager::default()
     };
     let url = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-    let filter = Filter { name: "hcm".into(), config_type: Some(ConfigType::TypedConfig(any(url, &manager))) };
+    let filter =
+        Filter { name: "hcm".into(), config_type: Some(ConfigType::TypedConfig(any(url, &manager))) };
     let chain = FilterChain { filters: vec![filter], ..FilterChain::default() };
     let listener = Listener {
         name: name.into(),
-        address: address(port),
+        address: Some(address(port)),
         filter_chains: vec![chain],
         ..Listener::default()
     };
@@ -110,7 +116,7 @@ pub(crate) fn listener(name: &str, port: u16, table: &str) -> (ResourceType, Res
 }
 
 pub(crate) fn table(name: &str) -> (ResourceType, Resource) {
-    let vhds = Some(Vhds { config_source: ads() });
+    let vhds = Some(Vhds { config_source: Some(ads()) });
     let table = RouteConfiguration { name: name.into(), vhds, ..RouteConfiguration::default() };
     (ResourceType::Route, resource(name, &table))
 }
@@ -118,7 +124,9 @@ pub(crate) fn table(name: &str) -> (ResourceType, Resource) {
 /// A virtual host `<table>/<id>` for `<id>.example.com`, or for everything if the id is `default`.
 pub(crate) fn host(table: &str, id: &str, cluster: &str, regex: Option<&str>) -> (ResourceType, Resource) {
     let path = match regex {
-        Some(regex) => PathSpecifier::SafeRegex(RegexMatcher { regex: regex.into(), ..RegexMatcher::default() }),
+        Some(regex) => {
+            PathSpecifier::SafeRegex(RegexMatcher { regex: regex.into(), ..RegexMatcher::default() })
+        }
         None => PathSpecifier::Prefix("/".into()),
     };
     let action = RouteAction {

@@ -1,5 +1,8 @@
 //! The contract against the real Envoy: no model of it, no 15-second waits.
 
+// The lint spares tests, but not their helpers.
+#![allow(clippy::unwrap_used)]
+
 mod config;
 mod process;
 
@@ -53,7 +56,8 @@ impl World {
     async fn acknowledged(&mut self, mut commit: Commit) -> Duration {
         self.watches += 1;
         let id = self.watches;
-        let needs = commit.upserts.iter().map(|(kind, r)| (*kind, r.name.clone(), r.version.clone())).collect();
+        let needs =
+            commit.upserts.iter().map(|(kind, r)| (*kind, r.name.clone(), r.version.clone())).collect();
         commit.watches.push(WatchChange::Set(Watch { id, needs }));
         let start = Instant::now();
         self.server.commit(&self.fleet, commit);
@@ -76,7 +80,10 @@ impl World {
     fn counted(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().filter(|family| family.name() == name);
-        family.flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().get_value()).sum()
+        family
+            .flat_map(prometheus::proto::MetricFamily::get_metric)
+            .map(|metric| metric.get_counter().get_value())
+            .sum()
     }
 }
 
@@ -85,11 +92,8 @@ async fn envoy_takes_every_change_without_waiting() {
     let mut world = World::new();
 
     // A new cluster with a virtual host that names it: never a 503.
-    let upserts = vec![
-        cluster("b", Duration::from_secs(1)),
-        endpoints("b", world.backend),
-        host("r1", "b", "b", None),
-    ];
+    let upserts =
+        vec![cluster("b", Duration::from_secs(1)), endpoints("b", world.backend), host("r1", "b", "b", None)];
     let took = world.acknowledged(commit(upserts, &[("r1/b", "b")])).await;
     assert!(took < Duration::from_secs(2), "a new cluster took {took:?}");
     wait_for(world.port, "b.example.com", "200");
@@ -130,7 +134,7 @@ async fn envoy_takes_every_change_without_waiting() {
     assert!(start.elapsed() < Duration::from_secs(2), "finding it took {:?}", start.elapsed());
     world.acknowledged(commit(vec![host("r1", "h42", "a", None)], &[])).await;
     wait_for(third, "h42.example.com", "200");
-    assert_eq!(world.counted("gatehouse_xds_nacks_total").min(1.0), 1.0);
+    assert!(world.counted("gatehouse_xds_nacks_total") >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,11 +159,10 @@ async fn envoy_that_reconnects_is_sent_nothing() {
     let mut same = commit(upserts, &[("r1/default", "a")]);
     same.watches.push(WatchChange::Set(Watch { id: 1, needs }));
     next.commit(&world.fleet, same);
-    world.serving.abort();
-    let _ = (&mut world.serving).await;
+    world.server.remove_fleet(&world.fleet);
+    (&mut world.serving).await.expect("serving ends with the fleet");
     let serve = next.serve_unix(&socket, &world.fleet).unwrap();
     tokio::spawn(async move { serve.await.unwrap() });
-    world.server.remove_fleet(&world.fleet);
     let held = async {
         while let Some(event) = events.recv().await {
             if matches!(event.what, What::Held { watch: 1, holders: 1, .. }) {
@@ -169,6 +172,6 @@ async fn envoy_that_reconnects_is_sent_nothing() {
     };
     tokio::time::timeout(Duration::from_secs(20), held).await.expect("Envoy presents what it has");
     world.registry = registry;
-    assert_eq!(world.counted("gatehouse_xds_responses_total").to_bits(), 0.0_f64.to_bits());
+    assert!(world.counted("gatehouse_xds_responses_total") < 1.0, "it has everything");
     wait_for(world.port, "any", "200");
 }

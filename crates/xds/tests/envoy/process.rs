@@ -33,8 +33,9 @@ pub(crate) struct Envoy(Child);
 
 impl Envoy {
     pub(crate) fn start(dir: &Path, socket: &Path) -> Self {
-        let binary = std::env::var_os("GATEHOUSE_ENVOY")
-            .expect("set GATEHOUSE_ENVOY to an Envoy 1.40 binary; `make envoy` fetches one and says where it is");
+        let binary = std::env::var_os("GATEHOUSE_ENVOY").expect(
+            "set GATEHOUSE_ENVOY to an Envoy 1.40 binary; `make envoy` fetches one and says where it is",
+        );
         let config = dir.join("envoy.yaml");
         std::fs::write(&config, BOOTSTRAP.replace("SOCKET", &socket.display().to_string())).unwrap();
         let mut command = Command::new(binary);
