@@ -16,7 +16,9 @@ mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource,
+};
 use envoy_types::pb::google::rpc::Status;
 
 pub use self::body::{Reader, Reading, words};
@@ -291,7 +293,9 @@ impl Client {
         }
         self.follow_listeners();
         let bad = read.iter().find(|(_, reading)| reading.bad);
-        bad.map_or(Ok(()), |(resource, _)| Err(format!("Error adding/updating listener(s) {}: bad", resource.name)))
+        bad.map_or(Ok(()), |(resource, _)| {
+            Err(format!("Error adding/updating listener(s) {}: bad", resource.name))
+        })
     }
 
     /// Subscribes to what the listeners name, and no more.
@@ -303,7 +307,9 @@ impl Client {
                 self.routes.drop_table(&name);
             }
         }
-        routes.iter().for_each(|name| self.subscribe(Kind::Rds, name));
+        for name in &routes {
+            self.subscribe(Kind::Rds, name);
+        }
         self.follow_secrets();
     }
 
@@ -317,7 +323,9 @@ impl Client {
                 self.secrets.remove(&name);
             }
         }
-        secrets.iter().for_each(|name| self.subscribe(Kind::Sds, name));
+        for name in &secrets {
+            self.subscribe(Kind::Sds, name);
+        }
     }
 
     /// Notes what still names a cluster that was removed.
@@ -325,7 +333,8 @@ impl Client {
         let listeners = self.listeners.iter().filter(|(_, reading)| reading.clusters.contains(cluster));
         let mut naming: Vec<_> = listeners.map(|(name, _)| (Kind::Lds, name.clone())).collect();
         naming.extend(self.routes.naming(cluster));
-        let violations = naming.into_iter().map(|(kind, name)| Violation { kind, name, cluster: cluster.to_owned() });
+        let violations =
+            naming.into_iter().map(|(kind, name)| Violation { kind, name, cluster: cluster.to_owned() });
         self.violations.extend(violations);
     }
 

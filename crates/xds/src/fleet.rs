@@ -7,7 +7,7 @@
 //! than there are worker threads. Locks are taken in the order table, clients.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -67,6 +67,12 @@ impl Fleet {
 
     pub(crate) fn remove(&self) {
         self.revision.send_modify(|state| state.removed = true);
+    }
+
+    /// Ends when the fleet is removed.
+    pub(crate) async fn removed(self: Arc<Self>) {
+        // The sender lives in this fleet, so the channel cannot close.
+        let _ = self.subscribe().wait_for(|state| state.removed).await;
     }
 
     pub(crate) fn handle(

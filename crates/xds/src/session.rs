@@ -55,8 +55,8 @@ impl Session {
     ) -> Result<(), Status> {
         let ends = self.inner.config.max_stream_age.map(|age| Instant::now() + age + jitter(age));
         // Requests wait in the transport until there is a complete snapshot to answer them from.
-        let closed = changes.wait_for(|state| state.revision > 0 || state.removed).await.is_err();
-        if closed {
+        let ready = changes.wait_for(|state| state.revision > 0 || state.removed).await;
+        if !ready.is_ok_and(|state| !state.removed) {
             return Err(gone());
         }
         loop {
@@ -69,8 +69,8 @@ impl Session {
                     }
                     None => return Ok(()),
                 },
-                changed = changes.changed() => {
-                    if changed.is_err() || changes.borrow_and_update().removed {
+                next = changes.changed() => {
+                    if next.is_err() || changes.borrow_and_update().removed {
                         return Err(gone());
                     }
                     self.handle(&Input::Wake, sink).await?;

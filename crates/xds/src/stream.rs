@@ -182,7 +182,8 @@ impl Stream {
     pub fn doubts(&self) -> BTreeSet<Target> {
         let mut doubts = self.doubts.clone();
         for kind in ResourceType::ALL {
-            let uncertain = self.subs[kind].names.iter().filter(|(_, name)| name.uncertain || name.flying > 0);
+            let uncertain =
+                self.subs[kind].names.iter().filter(|(_, name)| name.uncertain || name.flying > 0);
             doubts.extend(uncertain.map(|(name, _)| (kind, name.clone())));
         }
         doubts

@@ -21,7 +21,7 @@ use crate::resource::{PerType, Resource, ResourceType, Target};
 const REMEMBERED_REMOVALS: usize = 4096;
 
 /// How long after its linger the bytes of a removed cluster are kept for streams that are late.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// One atomic change of a fleet's table.
 #[derive(Clone, Debug, Default)]

@@ -42,7 +42,10 @@ impl Clusters {
     pub(super) fn secrets(&self) -> BTreeSet<String> {
         let active = self.0.values().filter_map(|cluster| cluster.active.as_ref());
         let warming = self.0.values().filter_map(|cluster| cluster.warming.as_ref()).filter(|w| !w.endpoints);
-        active.chain(warming.map(|warming| &warming.reading)).flat_map(|reading| reading.secrets.clone()).collect()
+        active
+            .chain(warming.map(|warming| &warming.reading))
+            .flat_map(|reading| reading.secrets.clone())
+            .collect()
     }
 
     pub(super) fn secret(&mut self, name: &str) {
@@ -95,7 +98,9 @@ impl Client {
         }
         self.follow_secrets();
         let bad = read.iter().find(|(_, reading)| reading.bad);
-        bad.map_or(Ok(()), |(resource, _)| Err(format!("Error adding/updating cluster(s) {}: bad", resource.name)))
+        bad.map_or(Ok(()), |(resource, _)| {
+            Err(format!("Error adding/updating cluster(s) {}: bad", resource.name))
+        })
     }
 
     fn add_cluster(&mut self, name: &str, reading: &Reading) {
@@ -124,7 +129,8 @@ impl Client {
         let bad = read.iter().any(|(_, reading)| reading.bad);
         for (resource, _) in read {
             // A refused response ends the warming of all its clusters, with no hosts.
-            let warming = self.clusters.0.get(&resource.name).is_some_and(|cluster| cluster.warming.is_some());
+            let warming =
+                self.clusters.0.get(&resource.name).is_some_and(|cluster| cluster.warming.is_some());
             if !bad || warming {
                 self.clusters.endpoints(&resource.name, bad);
             }

@@ -43,7 +43,9 @@ impl Routes {
     fn conflict(&self, read: &[(&Resource, Reading)], removed: &[String]) -> Option<String> {
         let mut tables = self.0.clone();
         for name in removed {
-            tables.values_mut().for_each(|table| drop(table.hosts.remove(name)));
+            for table in tables.values_mut() {
+                table.hosts.remove(name);
+            }
         }
         for (resource, reading) in read {
             let table = resource.name.rsplit_once('/').and_then(|(table, _)| tables.get_mut(table));
@@ -53,7 +55,12 @@ impl Routes {
         }
         tables.values().find_map(|table| {
             let mut seen = BTreeSet::new();
-            table.hosts.values().flat_map(|reading| &reading.domains).find(|domain| !seen.insert(*domain)).cloned()
+            table
+                .hosts
+                .values()
+                .flat_map(|reading| &reading.domains)
+                .find(|domain| !seen.insert(*domain))
+                .cloned()
         })
     }
 }
@@ -85,7 +92,9 @@ impl Client {
             return Err("missing ): ((".to_owned());
         }
         if let Some(domain) = self.routes.conflict(read, removed) {
-            return Err(format!("Only unique values for domains are permitted. Duplicate entry of domain {domain}"));
+            return Err(format!(
+                "Only unique values for domains are permitted. Duplicate entry of domain {domain}"
+            ));
         }
         for (resource, reading) in read {
             self.check(Kind::Vhds, &resource.name, reading);

@@ -183,7 +183,8 @@ impl Stream {
     /// The client came with this version of a cluster. That is all it needs if it came with endpoints too, or does so
     /// in a moment; before it is initialised it may have the one and not the other.
     pub(super) fn cluster_presented(&mut self, cluster: &Arc<str>) {
-        let endpoints = self.subs[ResourceType::Endpoint].names.get(cluster).is_some_and(|name| name.held.is_some());
+        let endpoints =
+            self.subs[ResourceType::Endpoint].names.get(cluster).is_some_and(|name| name.held.is_some());
         self.gates.cold.insert(cluster.clone(), Warming { sent: 0, accepted: true, endpoints });
     }
 

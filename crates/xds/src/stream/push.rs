@@ -162,7 +162,9 @@ impl Stream {
             let retired = (kind == ResourceType::Secret).then(|| table.retired(name)).flatten();
             return match retired {
                 // What was sent just before, or on a former stream, names it and would wait for it.
-                Some(secret) if !clusters.asked || !self.settled(&using, table.seq()) => Verdict::Send(secret.main()),
+                Some(secret) if !clusters.asked || !self.settled(&using, table.seq()) => {
+                    Verdict::Send(secret.main())
+                }
                 _ => Verdict::Remove,
             };
         }

@@ -64,7 +64,8 @@ impl Stream {
 
     fn cluster_gone(&mut self, cluster: &Arc<str>, table: &Table) {
         // Unless it was sent again behind its removal.
-        if !table.contains(ResourceType::Cluster, cluster) && !self.subs[ResourceType::Cluster].known(cluster) {
+        if !table.contains(ResourceType::Cluster, cluster) && !self.subs[ResourceType::Cluster].known(cluster)
+        {
             self.cancel_departure(cluster);
         }
     }

@@ -46,23 +46,24 @@ impl Stream {
         sub.wildcard = kind.wildcard() && (named.is_empty() || named.iter().any(|name| name == EVERYTHING));
         // An empty answer about virtual hosts would open listeners that have no routes yet.
         sub.first = sub.wildcard && brought.is_empty() && kind != ResourceType::VirtualHost;
-        let mut names = BTreeSet::new();
+        let mut has = BTreeSet::new();
         for (name, version) in brought {
             let (name, version) = shared(kind, name, version, table);
             sub.name(&name).held = Some(version);
-            names.insert(name);
+            has.insert(name);
         }
         for name in named.iter().filter(|name| *name != EVERYTHING) {
             let name: Arc<str> = name.as_str().into();
             self.subs[kind].name(&name).subscribed = true;
             // Its cluster may have been sent before this request came.
-            let needed = kind == ResourceType::Endpoint && self.may_warm(&name) && table.entry(kind, &name).is_some();
-            if warming || needed || !names.contains(&name) {
+            let needed =
+                kind == ResourceType::Endpoint && self.may_warm(&name) && table.entry(kind, &name).is_some();
+            if warming || needed || !has.contains(&name) {
                 let stamp = table.seq();
                 self.queue(kind, &name, Pending { stamp, answer: true, force: true, ..Pending::default() });
             }
         }
-        self.compare(kind, names, table);
+        self.compare(kind, has, table);
         self.find_zombies(kind, table);
         if kind == ResourceType::Listener {
             self.check_all_warm(table);
@@ -109,7 +110,10 @@ impl Stream {
         let (here, later) = doubts.into_iter().partition(|(of, _)| *of == kind);
         self.doubts = later;
         let clusters = &self.subs[ResourceType::Cluster];
-        let wanted = self.subs[ResourceType::Endpoint].names.iter().filter(|(_, state)| clusters.asked && state.subscribed);
+        let wanted = self.subs[ResourceType::Endpoint]
+            .names
+            .iter()
+            .filter(|(_, state)| clusters.asked && state.subscribed);
         let wanted = wanted.map(|(name, _)| (ResourceType::Cluster, name.clone()));
         let mut zombies: BTreeSet<Target> = here;
         zombies.extend(wanted);

@@ -56,7 +56,10 @@ fn others_do_not_wait_for_a_stuck_cluster() {
     harness.drain();
     harness.pass(Duration::from_millis(500));
     harness.drain();
-    assert!(harness.names_sent(ResourceType::Cluster).contains(&"c2".to_owned()), "a stuck CDS holds no other cluster");
+    assert!(
+        harness.names_sent(ResourceType::Cluster).contains(&"c2".to_owned()),
+        "a stuck CDS holds no other cluster"
+    );
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn a_cluster_named_by_refused_bytes_of_the_past_stays() {
     world.host("r0", "h0", &["c1"], "domain:a bad");
     harness.commit(world.commit());
     harness.rest();
-    harness.pass(Duration::from_secs(3600));
+    harness.pass(Duration::from_hours(1));
     assert!(harness.names_removed(ResourceType::Cluster).is_empty(), "the old bytes still name it");
     world.mend();
     harness.commit(world.commit());

@@ -151,8 +151,16 @@ impl Harness {
             assert_eq!(self.client.effective(kind(of)), self.expected(of), "{of:?}");
         }
         for of in ResourceType::ALL {
-            assert!(self.stream.settled(&[of], self.table.seq()), "{of:?} owes: {:?}", self.stream.unsettled[of]);
-            assert!(self.stream.subs[of].queue.pending.is_empty(), "{of:?}: {:?}", self.stream.subs[of].queue);
+            assert!(
+                self.stream.settled(&[of], self.table.seq()),
+                "{of:?} owes: {:?}",
+                self.stream.unsettled[of]
+            );
+            assert!(
+                self.stream.subs[of].queue.pending.is_empty(),
+                "{of:?}: {:?}",
+                self.stream.subs[of].queue
+            );
         }
     }
 

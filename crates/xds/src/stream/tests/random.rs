@@ -116,7 +116,7 @@ fn any_history_ends_with_the_table_and_breaks_nothing_on_the_way() {
         harness.assert_synced();
         Ok(())
     };
-    runner(1500).run(&steps(), run).unwrap();
+    runner(4000).run(&steps(), run).unwrap();
 }
 
 #[test]
@@ -132,11 +132,14 @@ fn a_reconnecting_client_is_sent_only_the_difference() {
         harness.commit(world.commit());
         harness.rest();
         // The connection is gone while the world goes on.
-        for step in after.iter().filter(|step| !matches!(step, Step::Serve(_) | Step::Receive(_) | Step::Reconnect)) {
+        for step in
+            after.iter().filter(|step| !matches!(step, Step::Serve(_) | Step::Receive(_) | Step::Reconnect))
+        {
             take(step, &mut world, &mut harness);
         }
         world.mend();
-        let before: Vec<_> = ResourceType::ALL.map(|of| harness.client.effective(super::harness::kind(of))).into();
+        let before: Vec<_> =
+            ResourceType::ALL.map(|of| harness.client.effective(super::harness::kind(of))).into();
         harness.commit(world.commit());
         harness.reconnect();
         harness.rest();
@@ -145,10 +148,14 @@ fn a_reconnecting_client_is_sent_only_the_difference() {
         for of in [ResourceType::Listener, ResourceType::Cluster] {
             for name in harness.names_sent(of) {
                 let now = harness.expected(of).remove(&name);
-                assert_ne!(before[of.rank()].get(&name), now.as_ref(), "{name} was sent although the client has it");
+                assert_ne!(
+                    before[of.rank()].get(&name),
+                    now.as_ref(),
+                    "{name} was sent although the client has it"
+                );
             }
         }
         Ok(())
     };
-    runner(300).run(&(steps(), steps()), run).unwrap();
+    runner(1000).run(&(steps(), steps()), run).unwrap();
 }

@@ -76,7 +76,10 @@ fn what_a_refused_response_brought_is_removed_explicitly_when_it_is_deleted() {
     while harness.client.refused == 0 {
         assert!(harness.serve() || harness.receive());
     }
-    assert!(!harness.client.effective(super::harness::kind(ResourceType::Cluster)).contains_key("c2"), "not recorded");
+    assert!(
+        !harness.client.effective(super::harness::kind(ResourceType::Cluster)).contains_key("c2"),
+        "not recorded"
+    );
     world.unhost("r0", "h1");
     harness.commit(world.commit());
     harness.rest();
@@ -119,7 +122,8 @@ fn a_bad_route_configuration_takes_no_good_one_along() {
     harness.rest();
     assert_eq!(refused(&harness), ["r2"]);
     assert_eq!(harness.client.refused, 1);
-    let has: Vec<_> = harness.client.effective(super::harness::kind(ResourceType::Route)).into_keys().collect();
+    let has: Vec<_> =
+        harness.client.effective(super::harness::kind(ResourceType::Route)).into_keys().collect();
     assert_eq!(has, ["r0", "r1", "r3"]);
 }
 

@@ -87,7 +87,9 @@ impl World {
         }
         let edges = |bodies: &BTreeMap<(ResourceType, String), String>| -> BTreeSet<(Target, String)> {
             let all = bodies.iter().flat_map(|((kind, name), words)| {
-                named(words, "names:").into_iter().map(move |cluster| ((*kind, name.as_str().into()), cluster))
+                named(words, "names:")
+                    .into_iter()
+                    .map(move |cluster| ((*kind, name.as_str().into()), cluster))
             });
             all.collect()
         };
