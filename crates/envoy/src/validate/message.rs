@@ -67,9 +67,8 @@ fn check(message: &DynamicMessage, path: &Path<'_>) -> Result<(), Invalid> {
         }
     }
     // What has no rules of its own may hold messages that have.
-    let skipped = |field: &FieldDescriptor| {
-        rules.fields.iter().any(|(known, rules)| known == field && rules.skip)
-    };
+    let skipped =
+        |field: &FieldDescriptor| rules.fields.iter().any(|(known, rules)| known == field && rules.skip);
     message
         .fields()
         .filter(|(field, _)| field.kind().as_message().is_some() && !skipped(field))
@@ -97,9 +96,9 @@ fn check_inside(value: &Value, path: &Path<'_>) -> Result<(), Invalid> {
             .iter()
             .enumerate()
             .try_for_each(|(index, item)| check_inside(item, &Path::Index(path, index))),
-        Value::Map(entries) => {
-            entries.iter().try_for_each(|(key, item)| check_inside(item, &Path::Key(path, format!("{key:?}"))))
-        }
+        Value::Map(entries) => entries
+            .iter()
+            .try_for_each(|(key, item)| check_inside(item, &Path::Key(path, format!("{key:?}")))),
         _ => Ok(()),
     }
 }
@@ -118,9 +117,9 @@ fn check_field(rules: &FieldRules, value: &Value, path: &Path<'_>) -> Result<(),
         Value::Map(entries) => {
             check_size(&rules.size, entries.len(), "pairs", path)?;
             let Some(each) = &rules.items else { return Ok(()) };
-            entries.iter().try_for_each(|(key, item)| {
-                check_field(each, item, &Path::Key(path, format!("{key:?}")))
-            })
+            entries
+                .iter()
+                .try_for_each(|(key, item)| check_field(each, item, &Path::Key(path, format!("{key:?}"))))
         }
         single => match &rules.leaf {
             Some(leaf) => check_leaf(leaf, single, path),
@@ -192,7 +191,11 @@ pub(super) fn number(value: &Value) -> Option<f64> {
 fn seconds(duration: &DynamicMessage) -> f64 {
     let part = |name| {
         let value = duration.get_field_by_name(name);
-        value.as_deref().filter(|value| !matches!(value, Value::Message(_))).and_then(number).unwrap_or_default()
+        value
+            .as_deref()
+            .filter(|value| !matches!(value, Value::Message(_)))
+            .and_then(number)
+            .unwrap_or_default()
     };
     part("seconds") + part("nanos") / 1e9
 }

@@ -201,8 +201,7 @@ fn well_known(rules: &DynamicMessage) -> Option<String> {
     let known = set(rules, "well_known_regex")?.as_enum_number()?;
     let strict = set(rules, "strict").and_then(|value| value.as_bool()).unwrap_or(true);
     let pattern = match (known, strict) {
-        (NAME, true) => r"^:?[0-9a-zA-Z!#$%&'*+\-.^_|~`]+$",
-        (NAME, false) => r"^[^\x00\n\r]+$",
+        (NAME, true) => r"^:?[0-9a-zA-Z!#$%&'*+\-.^_|~`]*$",
         (_, true) => r"^[^\x00-\x08\x0A-\x1F\x7F]*$",
         (_, false) => r"^[^\x00\n\r]*$",
     };

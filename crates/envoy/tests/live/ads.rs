@@ -18,12 +18,12 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-pub const CDS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-pub const EDS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-pub const LDS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
-pub const RDS: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
-pub const SDS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-pub const VHDS: &str = "type.googleapis.com/envoy.config.route.v3.VirtualHost";
+pub(crate) const CDS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+pub(crate) const EDS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+pub(crate) const LDS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+pub(crate) const RDS: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+pub(crate) const SDS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+pub(crate) const VHDS: &str = "type.googleapis.com/envoy.config.route.v3.VirtualHost";
 
 type Out = mpsc::UnboundedSender<Result<DeltaDiscoveryResponse, Status>>;
 
@@ -38,21 +38,21 @@ struct State {
 }
 
 #[derive(Clone, Default)]
-pub struct Ads(Arc<Mutex<State>>);
+pub(crate) struct Ads(Arc<Mutex<State>>);
 
 impl Ads {
-    pub fn serve(&self, listener: UnixListener) {
+    pub(crate) fn serve(&self, listener: UnixListener) {
         let service = AggregatedDiscoveryServiceServer::new(self.clone());
         let server = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
     }
 
-    pub fn set(&self, type_url: &str, name: &str, bytes: Bytes) {
+    pub(crate) fn set(&self, type_url: &str, name: &str, bytes: Bytes) {
         self.0.lock().unwrap().resources.insert((type_url.to_owned(), name.to_owned()), bytes);
     }
 
     /// Sends one resource and waits for Envoy's verdict.
-    pub async fn push(&self, type_url: &str, name: &str, bytes: Bytes) -> Result<(), String> {
+    pub(crate) async fn push(&self, type_url: &str, name: &str, bytes: Bytes) -> Result<(), String> {
         let verdict = {
             let mut state = self.0.lock().unwrap();
             let (sender, verdict) = oneshot::channel();
@@ -63,7 +63,7 @@ impl Ads {
         verdict.await.unwrap()
     }
 
-    pub fn refused(&self) -> Vec<String> {
+    pub(crate) fn refused(&self) -> Vec<String> {
         self.0.lock().unwrap().refused.clone()
     }
 }
@@ -122,7 +122,8 @@ fn resource(type_url: &str, name: &str, bytes: &Bytes) -> Resource {
 
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = Pin<Box<dyn Stream<Item = Result<DiscoveryResponse, Status>> + Send>>;
+    type StreamAggregatedResourcesStream =
+        Pin<Box<dyn Stream<Item = Result<DiscoveryResponse, Status>> + Send>>;
     type DeltaAggregatedResourcesStream = UnboundedReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
 
     async fn stream_aggregated_resources(

@@ -9,43 +9,43 @@ use tokio::net::TcpStream;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Bytes,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
 }
 
 impl Reply {
     /// The values of a header, joined by `,`; empty when it is absent.
-    pub fn header(&self, name: &str) -> String {
+    pub(crate) fn header(&self, name: &str) -> String {
         let values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         values.map(|(_, value)| value.replace(", ", ",")).collect::<Vec<_>>().join(",")
     }
 
     /// What the backend saw.
-    pub fn seen(&self) -> Capture {
+    pub(crate) fn seen(&self) -> Capture {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// A header as the backend saw it, values joined by `,`.
-    pub fn seen_header(&self, name: &str) -> String {
+    pub(crate) fn seen_header(&self, name: &str) -> String {
         self.seen().headers.get(name).map(|values| values.join(",")).unwrap_or_default()
     }
 }
 
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-pub struct Client(SendRequest<Empty<Bytes>>);
+pub(crate) struct Client(SendRequest<Empty<Bytes>>);
 
 impl Client {
-    pub async fn connect(port: u16) -> Result<Self, Error> {
+    pub(crate) async fn connect(port: u16) -> Result<Self, Error> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection.with_upgrades());
         Ok(Self(sender))
     }
 
-    pub async fn send(&mut self, request: Ask<'_>) -> Result<Reply, Error> {
+    pub(crate) async fn send(&mut self, request: Ask<'_>) -> Result<Reply, Error> {
         let mut builder = hyper::Request::builder().method(request.method).uri(request.path);
         builder = builder.header("host", request.host);
         for (name, value) in request.headers {
@@ -53,7 +53,8 @@ impl Client {
         }
         let response = self.0.send_request(builder.body(Empty::new())?).await?;
         let (parts, body) = response.into_parts();
-        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let text =
+            |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         Ok(Reply { status: parts.status.as_u16(), headers, body: body.collect().await?.to_bytes() })
     }
@@ -61,17 +62,17 @@ impl Client {
 
 /// A request.
 #[derive(Clone, Copy)]
-pub struct Ask<'a> {
-    pub method: &'a str,
-    pub host: &'a str,
-    pub path: &'a str,
-    pub headers: &'a [(&'a str, &'a str)],
+pub(crate) struct Ask<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
 }
 
-pub async fn ask(port: u16, request: Ask<'_>) -> Result<Reply, Error> {
+pub(crate) async fn ask(port: u16, request: Ask<'_>) -> Result<Reply, Error> {
     Client::connect(port).await?.send(request).await
 }
 
-pub async fn get(port: u16, host: &str, path: &str) -> Result<Reply, Error> {
+pub(crate) async fn get(port: u16, host: &str, path: &str) -> Result<Reply, Error> {
     ask(port, Ask { method: "GET", host, path, headers: &[] }).await
 }

@@ -117,14 +117,20 @@ async fn sessions_stay_at_their_endpoint_while_it_drains_too() {
     assert_eq!(send(&world, "/none").await.header("set-cookie"), "");
 
     let cookie = set_cookie.split(';').next().unwrap().replace('"', "");
-    assert_eq!(pods(&world, "/cookie", &[("cookie", &cookie)]).await, [reply.seen().identity.pod.clone()].into());
+    assert_eq!(
+        pods(&world, "/cookie", &[("cookie", &cookie)]).await,
+        [reply.seen().identity.pod.clone()].into()
+    );
     let header = send(&world, "/header").await;
     let id = header.header("x-sid");
     assert_eq!(pods(&world, "/header", &[("x-sid", &id)]).await, [header.seen().identity.pod].into());
     assert_eq!(pods(&world, "/none", &[]).await.len(), 2);
 
     drain(&world, &reply.seen().identity.pod, &one, &two).await;
-    assert_eq!(pods(&world, "/cookie", &[("cookie", &cookie)]).await, [reply.seen().identity.pod.clone()].into());
+    assert_eq!(
+        pods(&world, "/cookie", &[("cookie", &cookie)]).await,
+        [reply.seen().identity.pod.clone()].into()
+    );
     assert!(!pods(&world, "/none", &[]).await.contains(&reply.seen().identity.pod), "no new requests");
     assert_eq!(world.log(), "");
 }

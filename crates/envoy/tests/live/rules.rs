@@ -9,7 +9,7 @@ use gatehouse_model::http::{
 };
 use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 
-pub fn route(path: PathMatch, filters: Filters, action: Action) -> HttpRoute {
+pub(crate) fn route(path: PathMatch, filters: Filters, action: Action) -> HttpRoute {
     let object = NamespacedName::new("default", "web");
     HttpRoute {
         provenance: Provenance {
@@ -28,54 +28,58 @@ pub fn route(path: PathMatch, filters: Filters, action: Action) -> HttpRoute {
 }
 
 /// Forwards a prefix to a cluster.
-pub fn to(prefix: &str, cluster: &str) -> HttpRoute {
+pub(crate) fn to(prefix: &str, cluster: &str) -> HttpRoute {
     with(prefix, Filters::default(), cluster)
 }
 
 /// Forwards a prefix to a cluster with filters at the rule.
-pub fn with(prefix: &str, filters: Filters, cluster: &str) -> HttpRoute {
+pub(crate) fn with(prefix: &str, filters: Filters, cluster: &str) -> HttpRoute {
     route(PathMatch::Prefix(prefix.into()), filters, Action::Forward(vec![backend(cluster, 1)]))
 }
 
 /// Splits a prefix.
-pub fn split(prefix: &str, backends: Vec<WeightedBackend>) -> HttpRoute {
+pub(crate) fn split(prefix: &str, backends: Vec<WeightedBackend>) -> HttpRoute {
     route(PathMatch::Prefix(prefix.into()), Filters::default(), Action::Forward(backends))
 }
 
-pub fn backend(cluster: &str, weight: u32) -> WeightedBackend {
-    WeightedBackend { target: Target::Cluster(ClusterName(cluster.into())), weight, filters: Filters::default() }
+pub(crate) fn backend(cluster: &str, weight: u32) -> WeightedBackend {
+    WeightedBackend {
+        target: Target::Cluster(ClusterName(cluster.into())),
+        weight,
+        filters: Filters::default(),
+    }
 }
 
-pub fn backend_with(cluster: &str, weight: u32, filters: Filters) -> WeightedBackend {
+pub(crate) fn backend_with(cluster: &str, weight: u32, filters: Filters) -> WeightedBackend {
     WeightedBackend { filters, ..backend(cluster, weight) }
 }
 
-pub fn invalid_backend(weight: u32) -> WeightedBackend {
+pub(crate) fn invalid_backend(weight: u32) -> WeightedBackend {
     WeightedBackend { target: Target::Status(500), weight, filters: Filters::default() }
 }
 
-pub fn redirect(prefix: &str, to: Redirect) -> HttpRoute {
+pub(crate) fn redirect(prefix: &str, to: Redirect) -> HttpRoute {
     route(PathMatch::Prefix(prefix.into()), Filters::default(), Action::Redirect(to))
 }
 
-pub fn redirect_to(path: Option<PathModifier>) -> Redirect {
+pub(crate) fn redirect_to(path: Option<PathModifier>) -> Redirect {
     Redirect { scheme: None, hostname: None, path, port: None, status: 302 }
 }
 
-pub fn rewrite(hostname: Option<&str>, path: Option<PathModifier>) -> Filters {
+pub(crate) fn rewrite(hostname: Option<&str>, path: Option<PathModifier>) -> Filters {
     let rewrite = UrlRewrite { hostname: hostname.map(Into::into), path };
     Filters { rewrite, ..Filters::default() }
 }
 
-pub fn full(path: &str) -> PathModifier {
+pub(crate) fn full(path: &str) -> PathModifier {
     PathModifier::ReplaceFullPath(path.into())
 }
 
-pub fn prefix(path: &str) -> PathModifier {
+pub(crate) fn prefix(path: &str) -> PathModifier {
     PathModifier::ReplacePrefixMatch(path.into())
 }
 
-pub fn mods(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderMods {
+pub(crate) fn mods(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderMods {
     let headers = |list: &[(&str, &str)]| -> Vec<Header> {
         list.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     };
@@ -86,19 +90,19 @@ pub fn mods(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> Head
     }
 }
 
-pub fn request_mods(mods: HeaderMods) -> Filters {
+pub(crate) fn request_mods(mods: HeaderMods) -> Filters {
     Filters { request_headers: mods, ..Filters::default() }
 }
 
-pub fn exact(name: &str, value: &str) -> NamedMatch {
+pub(crate) fn exact(name: &str, value: &str) -> NamedMatch {
     NamedMatch { name: name.into(), value: ValueMatch::Exact(value.into()) }
 }
 
-pub fn regex(name: &str, value: &str) -> NamedMatch {
+pub(crate) fn regex(name: &str, value: &str) -> NamedMatch {
     NamedMatch { name: name.into(), value: ValueMatch::Regex(value.into()) }
 }
 
-pub fn mirror(cluster: &str, share: Option<(u32, u32)>) -> Mirror {
+pub(crate) fn mirror(cluster: &str, share: Option<(u32, u32)>) -> Mirror {
     Mirror {
         cluster: ClusterName(cluster.into()),
         fraction: share.map(|(numerator, denominator)| Fraction { numerator, denominator }),

@@ -13,7 +13,10 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::rules::to;
 use crate::world::{Setup, TlsSite, World, encoded_host};
 
-fn site(name: &str, hosts: impl FnOnce(&TableName) -> Vec<bytes::Bytes>) -> (TlsSite, CertificateDer<'static>) {
+fn site(
+    name: &str,
+    hosts: impl FnOnce(&TableName) -> Vec<bytes::Bytes>,
+) -> (TlsSite, CertificateDer<'static>) {
     let subject = if name == "*" { "any.test" } else { name };
     let pair = rcgen::generate_simple_self_signed([subject.to_owned()]).unwrap();
     let certificate = TlsCertificate {

@@ -22,44 +22,45 @@ use tokio::process::{Child, Command};
 use crate::ads::{self, Ads};
 use crate::client;
 
-pub struct World {
-    pub ads: Ads,
-    pub port: u16,
-    pub tls_port: u16,
-    pub echoes: BTreeMap<&'static str, Echo>,
+pub(crate) struct World {
+    pub(crate) ads: Ads,
+    pub(crate) port: u16,
+    pub(crate) tls_port: u16,
+    pub(crate) echoes: BTreeMap<&'static str, Echo>,
     directory: TempDir,
     envoy: Child,
 }
 
 /// What a world is made of besides its fixed backends.
 #[derive(Default)]
-pub struct Setup {
-    pub hosts: Vec<(Hostname, Vec<HttpRoute>)>,
-    pub clusters: Vec<(Cluster, Endpoints)>,
-    pub tls: Vec<TlsSite>,
+pub(crate) struct Setup {
+    pub(crate) hosts: Vec<(Hostname, Vec<HttpRoute>)>,
+    pub(crate) clusters: Vec<(Cluster, Endpoints)>,
+    pub(crate) tls: Vec<TlsSite>,
 }
 
 /// A filter chain with its certificate and the virtual hosts of its table.
-pub struct TlsSite {
-    pub server_name: Hostname,
-    pub certificate: gatehouse_model::listener::TlsCertificate,
-    pub hosts: Vec<bytes::Bytes>,
+pub(crate) struct TlsSite {
+    pub(crate) server_name: Hostname,
+    pub(crate) certificate: gatehouse_model::listener::TlsCertificate,
+    pub(crate) hosts: Vec<bytes::Bytes>,
 }
 
-pub fn table() -> TableName {
+pub(crate) fn table() -> TableName {
     TableName("http/80".into())
 }
 
 impl World {
     /// Starts backends `a`, `b` and `c` (HTTP/1.1) and `h2c`, one cluster each, and an Envoy with the hosts
     /// of the setup and `ready.test`.
-    pub async fn start(setup: Setup) -> Self {
+    pub(crate) async fn start(setup: Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ads = Ads::default();
         let mut echoes = BTreeMap::new();
         for name in ["a", "b", "c", "h2c"] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let echo = echo::serve(listener, Identity { pod: name.to_owned(), ..Identity::default() }).unwrap();
+            let echo =
+                echo::serve(listener, Identity { pod: name.to_owned(), ..Identity::default() }).unwrap();
             let protocol = if name == "h2c" { Protocol::H2c } else { Protocol::Http1 };
             set_cluster(&ads, &cluster(name, protocol), &endpoints(name, [echo.addr()]));
             echoes.insert(name, echo);
@@ -108,14 +109,15 @@ impl World {
     }
 
     /// What Envoy logged; warnings and errors only.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("envoy.log")).unwrap_or_default()
     }
 }
 
 fn start_envoy(directory: &TempDir, bootstrap: &str) -> Child {
     let binary = std::env::var_os("GATEHOUSE_ENVOY").map(PathBuf::from);
-    let binary = binary.expect("GATEHOUSE_ENVOY names no Envoy binary: run `make envoy` and set it (see `make test`)");
+    let binary =
+        binary.expect("GATEHOUSE_ENVOY names no Envoy binary: run `make envoy` and set it (see `make test`)");
     let path = directory.path().join("bootstrap.json");
     fs::write(&path, bootstrap).unwrap();
     Command::new(binary)
@@ -147,7 +149,7 @@ fn set_host(ads: &Ads, host: &Hostname, routes: &[HttpRoute]) {
     set(ads, ads::VHDS, &encode::virtual_host_name(&table(), host), encoded_host(&table(), host, routes));
 }
 
-pub fn encoded_host(table: &TableName, host: &Hostname, routes: &[HttpRoute]) -> bytes::Bytes {
+pub(crate) fn encoded_host(table: &TableName, host: &Hostname, routes: &[HttpRoute]) -> bytes::Bytes {
     let fragments: Vec<_> = routes.iter().map(|route| encode::route(route).unwrap().bytes).collect();
     encode::virtual_host(table, host, fragments.iter().map(|bytes| &**bytes))
 }
@@ -172,9 +174,11 @@ fn set_tls(ads: &Ads, port: u16, sites: &[TlsSite]) {
     let mut chains = Vec::new();
     for site in sites {
         let name: Arc<str> = site.server_name.to_string().into();
-        let (table, secret) = (TableName(format!("https/{name}").into()), SecretName(name.clone()));
+        let table = TableName(format!("https/{name}").into());
+        // A secret named `*` would be a wildcard.
+        let secret = SecretName(format!("secret/{name}").into());
         set(ads, ads::RDS, &table.0, encode::route_table(&table, encode::TableMode::Inline(&site.hosts)));
-        set(ads, ads::SDS, &name, encode::secret(&secret, &site.certificate));
+        set(ads, ads::SDS, &secret.0, encode::secret(&secret, &site.certificate));
         let tls = Some(TlsTermination { secrets: vec![secret] });
         chains.push(FilterChain { name, server_name: site.server_name.clone(), tls, table });
     }
@@ -188,11 +192,11 @@ fn set_listener(ads: &Ads, listener: &EnvoyListener) {
     set(ads, ads::LDS, &listener.name, encode::listener(listener, encode::Options { ipv6: false }));
 }
 
-pub async fn free_port() -> u16 {
+pub(crate) async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
 }
 
-pub fn cluster(name: &str, protocol: Protocol) -> Cluster {
+pub(crate) fn cluster(name: &str, protocol: Protocol) -> Cluster {
     Cluster {
         name: ClusterName(name.into()),
         kind: BackendKind::Service,
@@ -204,7 +208,7 @@ pub fn cluster(name: &str, protocol: Protocol) -> Cluster {
     }
 }
 
-pub fn endpoints(name: &str, addresses: impl IntoIterator<Item = std::net::SocketAddr>) -> Endpoints {
+pub(crate) fn endpoints(name: &str, addresses: impl IntoIterator<Item = std::net::SocketAddr>) -> Endpoints {
     let members = addresses
         .into_iter()
         .map(|address| Endpoint { address: EndpointAddress::Socket(address), health: Health::Healthy })

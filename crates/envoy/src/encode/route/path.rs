@@ -43,7 +43,7 @@ fn replace_prefix(prefix: &str, replacement: &str) -> Edit {
         ("", replacement) => Edit::Prefix(format!("{replacement}/")),
         // The slash after the prefix goes too, and one must be left of `/foo`.
         (prefix, "") => Edit::Regex(RegexMatchAndSubstitute {
-            pattern: Some(regex_matcher(&format!("^{}/*", regex_syntax::escape(prefix)))),
+            pattern: Some(regex_matcher(&format!("^{}/*", regex::escape(prefix)))),
             substitution: "/".to_owned(),
         }),
         (_, replacement) => Edit::Prefix(replacement.to_owned()),

@@ -52,8 +52,12 @@ fn limits_patterns_and_sizes_are_checked() {
     let slash = host(matched(PathSpecifier::PathSeparatedPrefix("/a/".to_owned())));
     assert!(finding(&slash).starts_with("routes[0].match.path_separated_prefix: value does not match regex"));
     let mut status = matched(PathSpecifier::Prefix("/".to_owned()));
-    status.action = Some(route::Action::DirectResponse(DirectResponseAction { status: 99, ..Default::default() }));
-    assert_eq!(finding(&host(status)), "routes[0].direct_response.status: value must be greater than or equal to 200");
+    status.action =
+        Some(route::Action::DirectResponse(DirectResponseAction { status: 99, ..Default::default() }));
+    assert_eq!(
+        finding(&host(status)),
+        "routes[0].direct_response.status: value must be greater than or equal to 200"
+    );
     let cluster = Cluster {
         name: "c".to_owned(),
         connect_timeout: Some(Duration { seconds: -1, nanos: 0 }),
