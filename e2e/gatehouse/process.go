@@ -17,7 +17,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -50,9 +49,20 @@ type Process struct {
 	output bytes.Buffer
 }
 
+// T is the part of testing.TB that is needed here; programs that are no tests bring their own.
+type T interface {
+	Helper()
+	Cleanup(func())
+	Failed() bool
+	Logf(format string, arguments ...any)
+	Errorf(format string, arguments ...any)
+	Fatalf(format string, arguments ...any)
+	Skipf(format string, arguments ...any)
+}
+
 // Start runs gatehouse until the test ends and waits until it answers. A test without a binary is
 // skipped, unless E2E_REQUIRE is set: then it fails, so that CI cannot pass by testing nothing.
-func Start(t testing.TB, options Options) *Process {
+func Start(t T, options Options) *Process {
 	t.Helper()
 	if os.Getenv(binaryVariable) == "" {
 		if os.Getenv("E2E_REQUIRE") != "" {
@@ -63,7 +73,7 @@ func Start(t testing.TB, options Options) *Process {
 	// Not t.TempDir(): sockets live in it, whose paths may not exceed 108 bytes.
 	state, err := os.MkdirTemp("", "gh")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	p := &Process{StateDir: state, Admin: freeAddress(t), options: options}
 	t.Cleanup(func() {
@@ -78,7 +88,7 @@ func Start(t testing.TB, options Options) *Process {
 }
 
 // Launch starts the binary on the present state; used again after Kill.
-func (p *Process) Launch(t testing.TB) {
+func (p *Process) Launch(t T) {
 	t.Helper()
 	args := []string{"run", p.options.Dir, "--state-dir", p.StateDir, "--admin", p.Admin}
 	if envoy := os.Getenv(envoyVariable); envoy != "" {
@@ -104,7 +114,7 @@ func (p *Process) Launch(t testing.TB) {
 	p.awaitAnswer(t, exited)
 }
 
-func (p *Process) awaitAnswer(t testing.TB, exited chan struct{}) {
+func (p *Process) awaitAnswer(t T, exited chan struct{}) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
@@ -137,7 +147,7 @@ func (p *Process) Kill() {
 }
 
 // stop asks gatehouse to drain and end, and kills what is left.
-func (p *Process) stop(t testing.TB) {
+func (p *Process) stop(t T) {
 	p.mu.Lock()
 	cmd, exited := p.cmd, p.exited
 	p.mu.Unlock()
@@ -213,10 +223,10 @@ func (p *Process) get(ctx context.Context, path string) ([]byte, error) {
 	return body, err
 }
 
-func freeAddress(t testing.TB) string {
+func freeAddress(t T) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	defer listener.Close()
 	return listener.Addr().String()
