@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -46,10 +47,20 @@ func TestFileModeConformance(t *testing.T) {
 		t.Fatalf("make the suite: %v", err)
 	}
 	// Cleanups run last in, first out: parallel tests of the suite have ended by then.
-	t.Cleanup(func() { t.Log(collected) })
+	t.Cleanup(func() { publish(t, collected) })
 	s.Setup(t, conformancetests.ConformanceTests)
 	if err := s.Run(t, conformancetests.ConformanceTests); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// publish logs the table and writes it to the file that E2E_REPORT names.
+func publish(t *testing.T, collected *results) {
+	t.Log(collected)
+	if path := os.Getenv("E2E_REPORT"); path != "" {
+		if err := os.WriteFile(path, []byte(collected.String()), 0o600); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -1,16 +1,7 @@
 package traffic
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -87,63 +78,23 @@ func TestServiceWithoutEndpointsHoldsNobody(t *testing.T) {
 
 func TestMissingSecretHoldsNobody(t *testing.T) {
 	w := newWorld(t)
-	const tlsPort = listenerPort + 2
-	w.write(t, manifest.Gateway(gatewayName, className, w.address, httpListener, fmt.Sprintf(
-		`{name: https, port: %d, protocol: HTTPS, tls: {certificateRefs: [{name: late-secret}]}}`, tlsPort)))
+	w.write(t, manifest.Gateway(gatewayName, className, w.address, httpListener, httpsListener))
 	for edit := range 5 {
 		mustBeEditable(t, w, "good", edit)
 	}
-	w.write(t, certificate(t, "late-secret", host("good")))
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: host("good")},
-	}}
-	deadline := time.Now().Add(2 * time.Second)
-	for {
-		httpRequest, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("https://%s:%d/", w.address, tlsPort), nil)
-		httpRequest.Host = host("good")
-		response, err := client.Do(httpRequest)
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				break
-			}
-			err = fmt.Errorf("status %s", response.Status)
+	w.write(t, certificate(t, "late"))
+	client := newClient()
+	defer client.CloseIdleConnections()
+	q := request{host: host("good"), path: "/", tls: true}
+	var last *reply
+	for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(10 * time.Millisecond) {
+		last = q.send(client, w.tlsListener())
+		if last.code == 200 {
+			break
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the secret came, but after 2 s HTTPS still fails: %v", err)
-		}
-		time.Sleep(10 * time.Millisecond)
+	}
+	if last.code != 200 || last.certificate != "late" {
+		t.Fatalf("the secret came, but not within 2 s HTTPS:\n%s", last)
 	}
 	mustBeEditable(t, w, "good", 9)
-}
-
-// certificate is a self-signed Secret.
-func certificate(t *testing.T, name, hostname string) manifest.Object {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{hostname},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	public, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := func(kind string, bytes []byte) string {
-		return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}))
-	}
-	return manifest.Parse(`
-apiVersion: v1
-kind: Secret
-type: kubernetes.io/tls
-metadata: {name: %s, namespace: default}
-data: {tls.crt: %s, tls.key: %s}`, name, block("CERTIFICATE", public), block("PRIVATE KEY", encoded))
 }

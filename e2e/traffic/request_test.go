@@ -15,6 +15,7 @@ import (
 type request struct {
 	host, path string
 	header     map[string]string
+	tls        bool
 }
 
 // reply is everything that came back, with the times between which it was made.
@@ -24,13 +25,19 @@ type reply struct {
 	code       int
 	header     http.Header
 	body       string
-	err        error
+	// certificate is the common name of the server's certificate.
+	certificate string
+	err         error
 }
 
 func (q request) send(client *http.Client, address string) *reply {
 	r := &reply{request: q, start: time.Now()}
 	defer func() { r.end = time.Now() }()
-	httpRequest, err := http.NewRequest(http.MethodGet, "http://"+address+q.path, nil)
+	scheme := "http://"
+	if q.tls {
+		scheme = "https://"
+	}
+	httpRequest, err := http.NewRequest(http.MethodGet, scheme+address+q.path, nil)
 	if err != nil {
 		r.err = err
 		return r
@@ -45,6 +52,9 @@ func (q request) send(client *http.Client, address string) *reply {
 		return r
 	}
 	defer response.Body.Close()
+	if response.TLS != nil {
+		r.certificate = response.TLS.PeerCertificates[0].Subject.CommonName
+	}
 	body, err := io.ReadAll(response.Body)
 	r.code, r.header, r.body, r.err = response.StatusCode, response.Header, string(body), err
 	return r
@@ -65,6 +75,9 @@ func (r *reply) String() string {
 		return "no reply at all"
 	}
 	var b strings.Builder
+	if r.certificate != "" {
+		fmt.Fprintf(&b, "over TLS, certificate %q\n", r.certificate)
+	}
 	fmt.Fprintf(&b, "GET %s with Host %s and %v\n", r.request.path, r.request.host, r.request.header)
 	fmt.Fprintf(&b, "sent %s, took %s\n", r.start.Format("15:04:05.000"), r.end.Sub(r.start).Round(100*time.Microsecond))
 	if r.err != nil {

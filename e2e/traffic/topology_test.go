@@ -85,7 +85,7 @@ spec:
 		fresh:   true,
 		request: plainRequest(name),
 		objects: func(version int) ([]manifest.Object, []manifest.Object) {
-			listeners := []string{httpListener}
+			listeners := []string{httpListener, httpsListener}
 			if isPresent(version) {
 				listeners = append(listeners,
 					fmt.Sprintf(`{name: extra, port: %d, protocol: HTTP}`, extraPort),
