@@ -140,7 +140,7 @@ func timeoutConfig() config.TimeoutConfig {
 		&c.HTTPRouteMustHaveCondition, &c.RouteMustHaveParents, &c.LatestObservedGenerationSet,
 		&c.NamespacesMustBeReady, &c.MaxTimeToConsistency,
 	} {
-		*timeout = 20 * time.Second
+		*timeout = 30 * time.Second
 	}
 	return c
 }

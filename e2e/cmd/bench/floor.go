@@ -21,7 +21,7 @@ type floor struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	recording *recording
 	dir       string
-	server    *grpc.Server
+	stop      func()
 	envoy     *exec.Cmd
 
 	mu     sync.Mutex
@@ -34,25 +34,36 @@ func startFloor(recording *recording, p *proxy) (*floor, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &floor{recording: recording, dir: dir, server: grpc.NewServer(grpc.MaxSendMsgSize(256 << 20))}
-	socket := filepath.Join(dir, "xds.sock")
-	listener, err := net.Listen("unix", socket)
+	f := &floor{recording: recording, dir: dir}
+	socket, stop, err := f.listen(dir)
 	if err != nil {
 		return nil, err
 	}
-	discoveryv3.RegisterAggregatedDiscoveryServiceServer(f.server, f)
-	go func() { _ = f.server.Serve(listener) }()
+	f.stop = stop
 	if f.envoy, err = p.start(dir, socket); err != nil {
-		f.server.Stop()
+		stop()
 		return nil, err
 	}
 	return f, nil
 }
 
+// listen serves on a socket in a folder.
+func (f *floor) listen(dir string) (socket string, stop func(), err error) {
+	socket = filepath.Join(dir, "xds.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return "", nil, err
+	}
+	server := grpc.NewServer(grpc.MaxSendMsgSize(256 << 20))
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(server, f)
+	go func() { _ = server.Serve(listener) }()
+	return socket, server.Stop, nil
+}
+
 func (f *floor) close() {
 	_ = f.envoy.Process.Kill()
 	_ = f.envoy.Wait()
-	f.server.Stop()
+	f.stop()
 	_ = os.RemoveAll(f.dir)
 }
 

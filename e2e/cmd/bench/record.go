@@ -57,25 +57,11 @@ func record(process *gatehouse.Process, s *setup) (*recording, *proxy, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	conn, err := grpc.NewClient("unix://"+proxy.xds, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(256<<20)))
+	r, disconnect, err := connect(proxy)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer conn.Close()
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	r := &recorder{stream: stream, responses: make(chan *discoveryv3.DeltaDiscoveryResponse), all: resources{}, asked: map[string]bool{}}
-	go r.receive()
-	for _, typeURL := range []string{clusterType, listenerType} {
-		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: proxy.node, TypeUrl: typeURL}); err != nil {
-			return nil, nil, err
-		}
-	}
+	defer disconnect()
 	if _, _, err := r.drain(3 * time.Second); err != nil {
 		return nil, nil, err
 	}
@@ -91,14 +77,50 @@ func record(process *gatehouse.Process, s *setup) (*recording, *proxy, error) {
 	return out, proxy, nil
 }
 
-func (r *recorder) receive() {
+// connect opens the stream and makes the two requests that every Envoy begins with.
+func connect(p *proxy) (*recorder, func(), error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	conn, err := grpc.NewClient("unix://"+p.xds, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(256<<20)))
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	disconnect := func() {
+		cancel()
+		_ = conn.Close()
+	}
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	if err != nil {
+		disconnect()
+		return nil, nil, err
+	}
+	r := &recorder{
+		stream: stream, all: resources{}, asked: map[string]bool{},
+		responses: make(chan *discoveryv3.DeltaDiscoveryResponse),
+	}
+	for _, typeURL := range []string{clusterType, listenerType} {
+		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: p.node, TypeUrl: typeURL}); err != nil {
+			disconnect()
+			return nil, nil, err
+		}
+	}
+	go r.receive(ctx)
+	return r, disconnect, nil
+}
+
+func (r *recorder) receive(ctx context.Context) {
 	defer close(r.responses)
 	for {
 		response, err := r.stream.Recv()
 		if err != nil {
 			return
 		}
-		r.responses <- response
+		select {
+		case r.responses <- response:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
