@@ -90,7 +90,7 @@ func Start(t T, options Options) *Process {
 // Launch starts the binary on the present state; used again after Kill.
 func (p *Process) Launch(t T) {
 	t.Helper()
-	args := []string{"run", p.options.Dir, "--state-dir", p.StateDir, "--admin", p.Admin}
+	args := []string{"run", p.options.Dir, "--state-dir", p.StateDir, "--admin", p.Admin, "--drain-timeout", "5"}
 	if envoy := os.Getenv(envoyVariable); envoy != "" {
 		args = append(args, "--envoy", envoy)
 	}

@@ -16,6 +16,8 @@ func TestKilledGatehouseDropsNoConnection(t *testing.T) {
 	w := newWorld(t, manifest.Route("sockets", gatewayName, host("sockets"), `{backendRefs: [{name: a, port: 80}]}`))
 	scenarios := []*scenario{alternatingBackends("backends"), slow(alternatingBackends("slow-backends")), retries()}
 	for _, s := range scenarios {
+		// Envoy's back-off lets it find the new process up to two seconds later.
+		s.timeline.grace = 4 * time.Second
 		s.edit(t, w)
 	}
 	settleAll(t, w, scenarios, 10*time.Second)

@@ -84,7 +84,7 @@ func routeScenarios() []*scenario {
 		routeScenario("persistence",
 			func(v int) string {
 				return `{backendRefs: [{name: pool, port: 80}]` +
-					[]string{"", `, sessionPersistence: {type: Cookie, sessionName: sticky}`}[v%2] + `}`
+					[]string{"", `, sessionPersistence: {type: Cookie, cookie: {name: sticky}}`}[v%2] + `}`
 			},
 			func(v int, r *reply) error {
 				sticky := strings.HasPrefix(r.header.Get("Set-Cookie"), "sticky=")

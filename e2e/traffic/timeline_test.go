@@ -13,6 +13,8 @@ const grace = time.Second
 type timeline struct {
 	mu     sync.Mutex
 	writes []write
+	// grace replaces the usual one where more is allowed.
+	grace time.Duration
 }
 
 type write struct {
@@ -34,11 +36,12 @@ func (l *timeline) inForce(start, end time.Time) []write {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []write
+	lingering := max(grace, l.grace)
 	for i, w := range l.writes {
 		if w.at.After(end) {
 			break
 		}
-		if i+1 == len(l.writes) || l.writes[i+1].at.Add(grace).After(start) {
+		if i+1 == len(l.writes) || l.writes[i+1].at.Add(lingering).After(start) {
 			out = append(out, w)
 		}
 	}

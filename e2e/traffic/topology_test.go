@@ -99,6 +99,8 @@ spec:
 			}
 			return refused(r)
 		},
+		// The routes of a listener leave before it does.
+		between: status(404),
 	}
 }
 
