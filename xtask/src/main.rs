@@ -40,3 +40,11 @@ fn schema(check: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn committed_table_is_what_the_pinned_modules_say() {
+        super::schema(true).unwrap();
+    }
+}

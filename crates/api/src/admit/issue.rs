@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     Diagnostic, Severity,
-    source::{Document, Node, NodeValue},
+    source::{Document, MAX_DIAGNOSTICS, Node, NodeValue},
 };
 
 /// A step down from an object's root.
@@ -56,9 +56,6 @@ pub(crate) struct Issues<'d> {
     pub(crate) found: Vec<Diagnostic>,
 }
 
-/// More than this many mistakes in one object help nobody.
-const MAX_ISSUES: usize = 100;
-
 impl<'d> Issues<'d> {
     pub(crate) fn new(document: &'d Document, secret: bool) -> Self {
         Self { document, secret, found: document.diagnostics.clone() }
@@ -90,7 +87,7 @@ impl<'d> Issues<'d> {
         message: String,
         suggestion: Option<String>,
     ) {
-        if self.found.len() >= MAX_ISSUES {
+        if self.found.len() >= MAX_DIAGNOSTICS {
             return;
         }
         let steps = path.steps();

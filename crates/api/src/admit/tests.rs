@@ -204,7 +204,7 @@ fn routability_uses_the_format_library() {
 }
 
 #[test]
-fn a_wide_route_is_bounded_in_time() {
+fn a_route_at_the_limits_of_its_lists_is_admitted() {
     let refs: Vec<String> = (0..32).map(|number| format!("{{name: g{number}}}")).collect();
     let rules = "{matches: [{path: {value: /a}}], backendRefs: [{name: a, port: 1}]}";
     let rules = vec![rules; 16].join(", ");

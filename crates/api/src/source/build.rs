@@ -1,12 +1,12 @@
 //! Parser events to located trees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::{
-    Document, Entry, Key, MAX_ALIAS_NODES, MAX_DEPTH, MAX_DOCUMENT_BYTES, Node, NodeValue, Scalar, hint,
-    scalar,
+    Document, Entry, Key, MAX_ALIAS_NODES, MAX_DEPTH, MAX_DIAGNOSTICS, MAX_DOCUMENT_BYTES, Node, NodeValue,
+    Scalar, hint, scalar,
 };
 use crate::{Diagnostic, Severity};
 
@@ -240,6 +240,7 @@ impl<'t> Builder<'t> {
         }
         let (merges, mut own): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| entry.key.merge);
+        let mut known: HashSet<String> = own.iter().map(|entry| entry.key.text.clone()).collect();
         for Entry { key, value } in merges {
             let sources = match value.value {
                 NodeValue::List(items) => items,
@@ -251,11 +252,7 @@ impl<'t> Builder<'t> {
                     self.error(key.line, key.column, "<<".into(), message, None);
                     return Err(GivenUp);
                 };
-                for entry in inherited {
-                    if !own.iter().any(|existing| existing.key.text == entry.key.text) {
-                        own.push(entry);
-                    }
-                }
+                own.extend(inherited.into_iter().filter(|entry| known.insert(entry.key.text.clone())));
             }
         }
         Ok(own)
@@ -265,6 +262,9 @@ impl<'t> Builder<'t> {
         let mut first: HashMap<&str, &Key> = HashMap::new();
         for Entry { key, .. } in entries {
             let Some(earlier) = first.insert(&key.text, key) else { continue };
+            if self.diagnostics.len() >= MAX_DIAGNOSTICS {
+                return;
+            }
             let message = format!("key is given twice in one mapping, first on line {}", earlier.line);
             let in_list = matches!(self.stack.last(), Some(Open { frame: Frame::List { .. }, .. }));
             let suggestion = if in_list {
@@ -286,9 +286,12 @@ impl<'t> Builder<'t> {
         self.error(place.line + self.lines_ahead, place.column, place.offending, message, place.suggestion);
     }
 
-    /// A text without structure cannot tell secret lines from others, so none of a Secret's is shown.
+    /// A text without structure cannot tell secret lines from others, so none of a Secret's is shown. References to
+    /// Secrets come without data.
     fn is_secret(&self) -> bool {
-        self.chunk.contains("Secret")
+        let mut data = self.chunk.match_indices("data").map(|(at, _)| &self.chunk[..at]);
+        let mut has_data = || data.any(|before| !before.ends_with(char::is_alphanumeric));
+        self.chunk.contains("Secret") && (self.chunk.contains("stringData") || has_data())
     }
 
     fn give_up(&mut self, at: Marker, message: String) -> GivenUp {

@@ -26,6 +26,9 @@ pub const MAX_DEPTH: usize = 100;
 /// How many nodes the aliases of a document may add.
 pub const MAX_ALIAS_NODES: usize = 100_000;
 
+/// How many mistakes of a document are reported; more help nobody.
+pub const MAX_DIAGNOSTICS: usize = 100;
+
 /// One object of a file, or what is left of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
@@ -75,7 +78,7 @@ fn has_content(chunk: &str) -> bool {
 fn flatten(document: Document) -> Vec<Document> {
     let items = document.root.as_ref().and_then(list_items);
     match items {
-        Some(items) => {
+        Some(items) if !items.is_empty() || document.diagnostics.is_empty() => {
             let first = document.diagnostics;
             let mut documents: Vec<Document> = items
                 .iter()
@@ -86,7 +89,7 @@ fn flatten(document: Document) -> Vec<Document> {
             }
             documents
         }
-        None => vec![document],
+        _ => vec![document],
     }
 }
 
