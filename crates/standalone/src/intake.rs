@@ -3,6 +3,7 @@
 //! A file with an error keeps the objects of its last good content. An object that two files hold belongs to the file
 //! that comes first by path; when that one lets it go, the other takes over.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -204,29 +205,18 @@ fn read(text: &str) -> (BTreeMap<ObjectRef, Object>, Vec<Diagnostic>) {
         match admit(&document) {
             Ok(admitted) => {
                 problems.extend(admitted.warnings);
-                let mut object = admitted.object;
-                default_namespace(&mut object);
-                let key = object.key();
-                if objects.contains_key(&key) {
-                    problems.push(second(&key, document.line));
-                } else {
-                    objects.insert(key, object);
+                let object = admitted.object;
+                match objects.entry(object.key()) {
+                    Entry::Occupied(first) => problems.push(second(first.key(), document.line)),
+                    Entry::Vacant(free) => {
+                        free.insert(object);
+                    }
                 }
             }
             Err(errors) => problems.extend(errors),
         }
     }
     (objects, problems)
-}
-
-/// As kubectl does: an object without a namespace goes to `default`.
-fn default_namespace(object: &mut Object) {
-    let cluster_scoped =
-        matches!(object, Object::GatewayClass(_) | Object::Namespace(_) | Object::Other { .. });
-    let meta = object.meta_mut();
-    if !cluster_scoped && meta.namespace().is_empty() {
-        meta.namespace = Some("default".to_owned());
-    }
 }
 
 fn second(key: &ObjectRef, line: usize) -> Diagnostic {

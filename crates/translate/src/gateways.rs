@@ -235,7 +235,8 @@ fn port_taken(
     }
     let me = (age(&gateway.metadata), key.clone());
     let bound = config.bound_port(port);
-    let own = gateway.spec.listeners.iter().map(|l| l.port).find(|p| *p < port && config.bound_port(*p) == bound);
+    let own =
+        gateway.spec.listeners.iter().map(|l| l.port).find(|p| *p < port && config.bound_port(*p) == bound);
     if let Some(own) = own {
         let message = format!("ports {own} and {port} are both bound as {bound} (--port-map)");
         return Some(Problem::new("PortUnavailable", message));

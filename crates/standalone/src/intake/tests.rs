@@ -38,7 +38,7 @@ fn only_the_object_that_differs_changes() {
     let mut intake = Intake::default();
     let both = namespace("a", "x") + &namespace("b", "x");
     assert_eq!(names(&intake.apply(&batch(&[("f.yaml", Some(&both))]))), ["+a", "+b"]);
-    let edited = namespace("a", "x") + &namespace("b", "y");
+    let edited = namespace("a", "x") + &namespace("b", "w");
     assert_eq!(names(&intake.apply(&batch(&[("f.yaml", Some(&edited))]))), ["+b"]);
     assert_eq!(names(&intake.apply(&batch(&[("f.yaml", Some(&namespace("a", "x")))]))), ["-b"]);
 }
@@ -49,7 +49,7 @@ fn broken_file_keeps_its_last_good_content_and_spares_the_others() {
     intake.apply(&batch(&[("f.yaml", Some(&namespace("a", "x"))), ("g.yaml", Some(&namespace("b", "x")))]));
     let changes = intake.apply(&batch(&[
         ("f.yaml", Some("apiVersion: v1\nkind: Namespace\nmetata: {name: a}\n")),
-        ("g.yaml", Some(&namespace("b", "y"))),
+        ("g.yaml", Some(&namespace("b", "w"))),
     ]));
     assert_eq!(names(&changes), ["+b"]);
     let problems = intake.problems();
@@ -63,9 +63,9 @@ fn broken_file_keeps_its_last_good_content_and_spares_the_others() {
 #[test]
 fn object_may_move_between_files_without_a_gap() {
     let mut intake = Intake::default();
-    intake.apply(&batch(&[("a.yaml", Some(&namespace("n", "x")))]));
+    assert_eq!(names(&intake.apply(&batch(&[("a.yaml", Some(&namespace("team", "x")))]))), ["+team"]);
     assert_eq!(
-        names(&intake.apply(&batch(&[("a.yaml", None), ("b.yaml", Some(&namespace("n", "x")))]))),
+        names(&intake.apply(&batch(&[("a.yaml", None), ("b.yaml", Some(&namespace("team", "x")))]))),
         [""; 0]
     );
 }
@@ -73,11 +73,11 @@ fn object_may_move_between_files_without_a_gap() {
 #[test]
 fn first_file_by_path_owns_an_object_that_two_files_hold() {
     let mut intake = Intake::default();
-    intake.apply(&batch(&[("b.yaml", Some(&namespace("n", "late")))]));
-    let changes = intake.apply(&batch(&[("a.yaml", Some(&namespace("n", "early")))]));
-    assert_eq!(names(&changes), ["+n"]);
+    intake.apply(&batch(&[("b.yaml", Some(&namespace("team", "late")))]));
+    let changes = intake.apply(&batch(&[("a.yaml", Some(&namespace("team", "early")))]));
+    assert_eq!(names(&changes), ["+team"]);
     assert!(intake.problems()[0].to_string().starts_with("b.yaml:1:1: error"));
-    assert_eq!(names(&intake.apply(&batch(&[("a.yaml", None)]))), ["+n"]);
+    assert_eq!(names(&intake.apply(&batch(&[("a.yaml", None)]))), ["+team"]);
     assert!(intake.problems().is_empty());
 }
 
