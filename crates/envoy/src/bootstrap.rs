@@ -160,7 +160,7 @@ fn stats_config(scope: StatsScope) -> Value {
     let prefixes =
         ["cluster_manager.", "control_plane.", "listener_manager.", "main_thread.", "overload.", "server."];
     let regexes = [
-        r"cluster\..*\.upstream_rq_[1-5]xx",
+        r"cluster\.[^.]+\.upstream_rq_[1-5]xx",
         r"http\.[^.]+\.(downstream_[a-z0-9_]+|no_cluster|no_route|rq_total)",
         r"listener\..*\.(downstream_[a-z0-9_]+|no_filter_chain_match|ssl\.(connection_error|fail_[a-z_]+|handshake))",
     ];

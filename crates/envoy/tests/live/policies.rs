@@ -100,7 +100,7 @@ async fn sessions_stay_at_their_endpoint_while_it_drains_too() {
     let cookie = |ttl| SessionPersistence::Cookie { name: "sid".into(), path: "/".into(), ttl };
     let routes = vec![
         with("/cookie", cookie(None)),
-        with("/kept", cookie(Some(Duration::from_secs(60)))),
+        with("/kept", cookie(Some(Duration::from_mins(1)))),
         with("/header", SessionPersistence::Header { name: "x-sid".into() }),
         to("/none", "pair"),
     ];
