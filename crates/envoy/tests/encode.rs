@@ -1,5 +1,8 @@
 //! The encoded messages in their readable form.
 
+// Clippy exempts test functions, not their helpers.
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +11,8 @@ use gatehouse_model::backend::{
     BackendKind, Cluster, ClusterName, Discovery, Endpoint, EndpointAddress, Endpoints, Health, Protocol,
 };
 use gatehouse_model::http::{
-    Action, Cors, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror, NamedMatch, PathMatch,
-    PathModifier, Provenance, Redirect, Retry, SessionPersistence, Target, Timeouts, UrlRewrite, ValueMatch,
-    WeightedBackend,
+    Action, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror, PathMatch, PathModifier, Provenance,
+    Retry, Target, Timeouts, UrlRewrite, WeightedBackend,
 };
 use gatehouse_model::listener::{
     EnvoyListener, FilterChain, SecretName, TableName, TlsCertificate, TlsTermination,
@@ -20,6 +22,8 @@ use serde_json::{Value, json};
 
 #[path = "encode/fuzz.rs"]
 mod fuzz;
+#[path = "common/random.rs"]
+mod random;
 
 const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
@@ -108,7 +112,7 @@ fn time_limits_and_retries_become_one_policy() {
     assert_eq!(action["retry_policy"], json!({"per_try_timeout": "2s"}));
     assert_eq!(encode::route(&route).unwrap().longest_timeout, encode::UNLIMITED);
 
-    route.timeouts = Timeouts { request: None, backend_request: Some(Duration::from_secs(7200)) };
+    route.timeouts = Timeouts { request: None, backend_request: Some(Duration::from_hours(2)) };
     let action = routes(&route)[0]["route"].clone();
     assert_eq!((&action["timeout"], &action["idle_timeout"]), (&json!("7200s"), &json!("7200s")));
 

@@ -2,7 +2,7 @@
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage, Value};
 
-use super::rules::{FieldRules, Leaf, MessageRules, Size, rules_of};
+use super::rules::{FieldRules, Leaf, Size, rules_of};
 use crate::Invalid;
 use crate::descriptors::message_of;
 use crate::json::{any_parts, dynamic};
@@ -49,8 +49,7 @@ fn check(message: &DynamicMessage, path: &Path<'_>) -> Result<(), Invalid> {
     if descriptor.full_name() == "google.protobuf.Any" {
         return check_any(message, path);
     }
-    static NONE: MessageRules = MessageRules::NONE;
-    let rules = rules_of(descriptor.full_name()).unwrap_or(&NONE);
+    let rules = rules_of(descriptor.full_name());
     for oneof in &rules.required_oneofs {
         if !oneof.fields().any(|field| message.has_field(&field)) {
             return Path::Field(path, oneof.name()).finding("value is required");

@@ -148,7 +148,6 @@ impl<'a> Parser<'a> {
     fn backslash(&mut self) -> Parsed {
         let next = self.rest[1..].chars().next();
         match next {
-            Some('b' | 'B' | 'A' | 'z' | 'C') => self.rest = &self.rest[2..],
             Some('Q') => {
                 let quoted = &self.rest[2..];
                 let (literals, rest) = quoted.split_once(r"\E").unwrap_or((quoted, ""));
@@ -158,7 +157,9 @@ impl<'a> Parser<'a> {
                 }
             }
             Some('p' | 'P') => class::unicode_group(&mut self.rest)?,
-            Some('d' | 'D' | 's' | 'S' | 'w' | 'W') => self.rest = &self.rest[2..],
+            Some('b' | 'B' | 'A' | 'z' | 'C' | 'd' | 'D' | 's' | 'S' | 'w' | 'W') => {
+                self.rest = &self.rest[2..];
+            }
             _ => {
                 escape::character(&mut self.rest)?;
             }

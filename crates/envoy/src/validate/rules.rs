@@ -87,8 +87,9 @@ static RULES: LazyLock<HashMap<String, MessageRules>> = LazyLock::new(|| {
         .collect()
 });
 
-pub(super) fn rules_of(message: &str) -> Option<&'static MessageRules> {
-    RULES.get(message)
+pub(super) fn rules_of(message: &str) -> &'static MessageRules {
+    static NONE: MessageRules = MessageRules { fields: Vec::new(), required_oneofs: Vec::new() };
+    RULES.get(message).unwrap_or(&NONE)
 }
 
 fn compile(
@@ -216,10 +217,8 @@ impl TextRules {
         let characters = text.chars().count();
         if characters < self.characters.least || characters > self.characters.most {
             let Size { least, most, .. } = self.characters;
-            return Some(match characters < least {
-                true => format!("value length must be at least {least} characters"),
-                false => format!("value length must be at most {most} characters"),
-            });
+            let (side, limit) = if characters < least { ("least", least) } else { ("most", most) };
+            return Some(format!("value length must be at {side} {limit} characters"));
         }
         if text.len() < self.bytes.least || text.len() > self.bytes.most {
             let Size { least, most, .. } = self.bytes;
@@ -247,7 +246,7 @@ fn numbers(rules: &DynamicMessage) -> NumberRules {
         gte: one("gte"),
         lt: one("lt"),
         lte: one("lte"),
-        one_of: one("const").map(|value| vec![value]).unwrap_or_else(|| list("in")),
+        one_of: one("const").map_or_else(|| list("in"), |value| vec![value]),
         none_of: list("not_in"),
     }
 }
@@ -282,9 +281,4 @@ impl EnumRules {
         let defined = self.defined.as_ref().is_none_or(|kind| kind.get_value(number).is_some());
         defined && !self.none_of.contains(&number)
     }
-}
-
-impl MessageRules {
-    /// Nothing is asked.
-    pub(super) const NONE: Self = Self { fields: Vec::new(), required_oneofs: Vec::new() };
 }

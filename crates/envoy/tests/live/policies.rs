@@ -88,6 +88,21 @@ async fn retries_happen_on_listed_codes_and_failed_connections_only() {
     assert_eq!(world.log(), "");
 }
 
+#[tokio::test]
+async fn clients_cannot_change_policies_by_headers() {
+    let hosts = vec![(Hostname::parse("policy.test"), vec![limited("/", Some(5000), None)])];
+    let world = World::start(Setup { hosts, ..Setup::default() }).await;
+    let headers = [("x-envoy-upstream-rq-timeout-ms", "50"), ("x-envoy-internal", "true")];
+    let request = Ask { method: "GET", host: "policy.test", path: "/?delay=300ms", headers: &headers };
+    let reply = ask(world.port, request).await.unwrap();
+    assert_eq!(reply.status, 200);
+    let seen = reply.seen().headers;
+    let envoy: Vec<_> = seen.keys().filter(|name| name.starts_with("X-Envoy-")).collect();
+    assert_eq!(envoy, ["X-Envoy-External-Address"], "the client is not internal");
+    assert_eq!(seen["X-Forwarded-Proto"], ["http"]);
+    assert_eq!(world.log(), "");
+}
+
 async fn extra_echo(name: &str) -> Echo {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     serve(listener, Identity { pod: name.to_owned(), ..Identity::default() }).unwrap()
@@ -100,7 +115,7 @@ async fn sessions_stay_at_their_endpoint_while_it_drains_too() {
     let cookie = |ttl| SessionPersistence::Cookie { name: "sid".into(), path: "/".into(), ttl };
     let routes = vec![
         with("/cookie", cookie(None)),
-        with("/kept", cookie(Some(Duration::from_secs(60)))),
+        with("/kept", cookie(Some(Duration::from_mins(1)))),
         with("/header", SessionPersistence::Header { name: "x-sid".into() }),
         to("/none", "pair"),
     ];

@@ -3,10 +3,14 @@
 use envoy_types::pb::envoy::config::route::v3 as pb;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
-use gatehouse_envoy::validate::re2;
+use gatehouse_envoy::{encode, validate::re2};
+use gatehouse_model::Hostname;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 use prost::Message;
 
 use crate::ads::VHDS;
+use crate::random;
 use crate::world::{Setup, World, table};
 
 /// A virtual host with one regular expression, not checked by us.
@@ -190,4 +194,24 @@ async fn regular_expressions_are_refused_in_the_words_of_envoy() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn what_we_let_through_envoy_takes() {
+    let world = World::start(Setup::default()).await;
+    let host = Hostname::parse("random.test");
+    let name = encode::virtual_host_name(&table(), &host);
+    let mut runner = TestRunner::deterministic();
+    let (mut pushed, mut refused) = (0, 0);
+    while pushed < 400 {
+        let route = random::route().new_tree(&mut runner).unwrap().current();
+        let Ok(fragments) = encode::route(&route) else {
+            refused += 1;
+            assert!(refused < 20_000, "the random routes are too wild to say anything");
+            continue;
+        };
+        let bytes = encode::virtual_host(&table(), &host, [&*fragments.bytes].into_iter());
+        assert_eq!(world.ads.push(VHDS, &name, bytes).await, Ok(()), "{route:#?}");
+        pushed += 1;
+    }
 }

@@ -16,7 +16,8 @@ use gatehouse_model::listener::{EnvoyListener, FilterChain, SecretName, TableNam
 use gatehouse_model::{AddressSet, Hostname};
 use gatehouse_testkit::echo::{self, Echo, Identity};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 
 use crate::ads::{self, Ads};
@@ -106,6 +107,16 @@ impl World {
             assert!(tokio::time::Instant::now() < deadline, "Envoy is not ready: {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The administration interface's answer.
+    pub(crate) async fn admin(&self, path: &str) -> String {
+        let mut socket = UnixStream::connect(self.directory.path().join("admin.sock")).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     /// What Envoy logged; warnings and errors only.

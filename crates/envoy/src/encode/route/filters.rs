@@ -38,9 +38,10 @@ fn cors_policy(cors: &Cors) -> CorsPolicy {
         allow_methods: list(&cors.allow_methods),
         allow_headers: list(&cors.allow_headers),
         // `*` would mean a header of that name to a client that sends credentials.
-        expose_headers: match wildcard_expose && cors.allow_credentials {
-            true => String::new(),
-            false => list(&cors.expose_headers),
+        expose_headers: if wildcard_expose && cors.allow_credentials {
+            String::new()
+        } else {
+            list(&cors.expose_headers)
         },
         max_age: cors.max_age.to_string(),
         allow_credentials: Some(bool_value(cors.allow_credentials)),
@@ -51,10 +52,7 @@ fn cors_policy(cors: &Cors) -> CorsPolicy {
 }
 
 fn list(items: &[std::sync::Arc<str>]) -> String {
-    match items.iter().any(|item| &**item == "*") {
-        true => "*".to_owned(),
-        false => items.join(", "),
-    }
+    if items.iter().any(|item| &**item == "*") { "*".to_owned() } else { items.join(", ") }
 }
 
 /// A wildcard stands for one or more labels. Browsers leave out the default port of the scheme.

@@ -24,14 +24,13 @@ pub(super) fn prefix_without_slash(prefix: &str) -> &str {
 
 pub(super) fn edit(modifier: Option<&PathModifier>, matched: &PathMatch) -> Edit {
     match (modifier, matched) {
-        (None, _) => Edit::Keep,
         (Some(PathModifier::ReplaceFullPath(path)), _) => Edit::Full(absolute(path).into_owned()),
         (Some(PathModifier::ReplacePrefixMatch(replacement)), PathMatch::Prefix(prefix)) => {
             let replacement = absolute(prefix_without_slash(replacement));
             replace_prefix(prefix_without_slash(prefix), prefix_without_slash(&replacement))
         }
-        // Refused by the validator.
-        (Some(PathModifier::ReplacePrefixMatch(_)), _) => Edit::Keep,
+        // The second is refused by the validator.
+        (None | Some(PathModifier::ReplacePrefixMatch(_)), _) => Edit::Keep,
     }
 }
 

@@ -117,8 +117,8 @@ pub(super) fn unicode_group(rest: &mut &str) -> Parsed {
     *rest = tail;
     let text = &start[..start.len() - tail.len()];
     let name = name.strip_prefix('^').unwrap_or(name);
-    match is_one_of(UNICODE, name) {
-        true => Ok(()),
-        false => Err(format!("invalid character class range: {text}")),
+    if is_one_of(UNICODE, name) {
+        return Ok(());
     }
+    Err(format!("invalid character class range: {text}"))
 }
