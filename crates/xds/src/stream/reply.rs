@@ -56,7 +56,7 @@ impl Stream {
                 ResourceType::Cluster => self.cluster_accepted(&item.name, flight.number),
                 // Removed endpoints end the warming too, with no hosts: that is not warm.
                 ResourceType::Endpoint if item.version.is_some() => {
-                    self.endpoints_accepted(&item.name, flight.number)
+                    self.endpoints_accepted(&item.name, flight.number);
                 }
                 ResourceType::Route if item.version.is_some() => self.route_accepted(&item.name, table),
                 _ => {}

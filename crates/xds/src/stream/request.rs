@@ -80,7 +80,7 @@ impl Stream {
             }
             match kind {
                 ResourceType::Cluster if !self.differs(kind, name, table) => {
-                    self.cluster_presented(name, table)
+                    self.cluster_presented(name, table);
                 }
                 ResourceType::Endpoint => self.endpoints_presented(name),
                 _ => {}
