@@ -247,9 +247,6 @@ impl Stream {
         if gone {
             self.clear_refusal(kind, name);
         }
-        if kind == ResourceType::Endpoint {
-            self.check_warm(name, table);
-        }
     }
 
     /// Whether a resource of this name is of use to the client.

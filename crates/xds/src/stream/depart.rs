@@ -47,11 +47,13 @@ impl Stream {
             return;
         }
         let Some(entry) = table.entry(kind, cluster) else {
-            self.uncool(cluster);
             self.drop_queued(kind, cluster);
             self.clear_refusal(kind, cluster);
+            // One that was not warm is not warm either if it comes back.
             if self.subs[kind].known(cluster) {
                 self.begin_departure(cluster, table.seq(), table);
+            } else {
+                self.uncool(cluster);
             }
             return;
         };
@@ -61,7 +63,7 @@ impl Stream {
         }
         if self.subs[kind].names.get(cluster).is_some_and(|name| name.holds(&entry.resource.version)) {
             self.drop_queued(kind, cluster);
-            self.restore(cluster, table);
+            self.restore(cluster);
             return;
         }
         self.cool(cluster);
@@ -102,6 +104,7 @@ impl Stream {
             if !self.subs[ResourceType::Cluster].known(&cluster) {
                 // It was refused while it left.
                 self.cancel_departure(&cluster);
+                self.uncool(&cluster);
             } else if self.settled(&ResourceType::NAMING, stamp) {
                 self.queue(ResourceType::Cluster, &cluster, Pending { stamp, ..Pending::default() });
             } else if let Some(departure) = self.departures.leaving.get_mut(&cluster) {

@@ -96,7 +96,10 @@ impl Stream {
         let mut batch = Batch::default();
         for name in names {
             match self.verdict(kind, &name, table) {
-                Verdict::Nothing => self.drop_queued(kind, &name),
+                Verdict::Nothing => {
+                    self.drop_queued(kind, &name);
+                    self.clear_overtaken(kind, &name, table);
+                }
                 Verdict::Wait => self.subs[kind].queue.wake(&name),
                 Verdict::Park(cluster) => self.park((kind, name), cluster),
                 Verdict::Interim(body, cluster) => {
@@ -214,7 +217,7 @@ impl Stream {
         for (body, item) in batch.resources {
             response.resources.push((item.name.clone(), body));
             if kind == ResourceType::Cluster {
-                self.cluster_sent(&item.name, number);
+                self.cluster_sent(&item.name, number, table);
                 self.follow_with_endpoints(&item.name, table);
             }
             items.push(item);

@@ -66,7 +66,7 @@ impl Stream {
         self.compare(kind, has, table);
         self.find_zombies(kind, table);
         if kind == ResourceType::Listener {
-            self.check_all_warm(table);
+            self.check_all_warm();
         }
     }
 
@@ -79,8 +79,10 @@ impl Stream {
                 self.queue_virtual_hosts(name, false, table);
             }
             match kind {
-                ResourceType::Cluster if !self.differs(kind, name, table) => self.cluster_presented(name),
-                ResourceType::Endpoint => self.endpoints_presented(name, table),
+                ResourceType::Cluster if !self.differs(kind, name, table) => {
+                    self.cluster_presented(name, table);
+                }
+                ResourceType::Endpoint => self.endpoints_presented(name),
                 _ => {}
             }
             self.held_changed(kind, name, table);

@@ -39,8 +39,14 @@ impl Envoy {
         let config = dir.join("envoy.yaml");
         std::fs::write(&config, BOOTSTRAP.replace("SOCKET", &socket.display().to_string())).unwrap();
         let mut command = Command::new(binary);
-        command.arg("-c").arg(config).args(["--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
-        let child = command.arg("--log-path").arg(dir.join("envoy.log")).spawn();
+        command.arg("-c").arg(config).args([
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--drain-time-s",
+            "1",
+        ]);
+        let child = command.args(["-l", "warning", "--log-path"]).arg(dir.join("envoy.log")).spawn();
         Self(child.expect("GATEHOUSE_ENVOY names a program that runs here"))
     }
 }
