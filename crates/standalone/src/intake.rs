@@ -38,20 +38,17 @@ impl std::fmt::Display for FileProblem {
     }
 }
 
+/// Objects of a file, sorted; an object in force is shared with [`Intake::effective`]. Most files hold few, and a map's
+/// first node alone would take more than they do.
+type Objects = Vec<(ObjectRef, Object)>;
+
 /// One file.
 #[derive(Debug, Default)]
 struct FileState {
-    objects: BTreeMap<ObjectRef, Object>,
+    objects: Objects,
     problems: Vec<Diagnostic>,
     /// Whether `objects` are of an earlier content, since the present one has errors.
     stale: bool,
-}
-
-/// One object that is in force.
-#[derive(Debug)]
-struct Effective {
-    object: Object,
-    generation: i64,
 }
 
 /// All files and the objects that they hold together.
@@ -60,7 +57,8 @@ pub struct Intake {
     files: BTreeMap<Arc<Path>, FileState>,
     /// Which files hold an object; the first one counts.
     holders: HashMap<ObjectRef, Vec<Arc<Path>>>,
-    effective: HashMap<ObjectRef, Effective>,
+    /// With the generations that are in force.
+    effective: HashMap<ObjectRef, Object>,
 }
 
 impl Intake {
@@ -79,8 +77,14 @@ impl Intake {
         let path = event.path.clone();
         match &event.change {
             FileChange::Content { text, .. } => {
-                let (objects, problems) = read(text);
+                let (mut objects, problems) = read(text);
                 let state = self.files.entry(path.clone()).or_default();
+                for (key, object) in &mut objects {
+                    // What is unchanged stays the shared value, with the generation that was counted for it.
+                    if let Some(old) = find(&state.objects, key).filter(|old| same(old, object)) {
+                        *object = old.clone();
+                    }
+                }
                 let broken = problems.iter().any(Diagnostic::is_error);
                 state.problems = problems;
                 // With nothing good to fall back on, the good documents are better than none.
@@ -111,10 +115,9 @@ impl Intake {
     }
 
     /// Brings `holders` up to date with a file whose objects were `old`.
-    fn rehold(&mut self, path: &Arc<Path>, old: &BTreeMap<ObjectRef, Object>, touched: &mut Vec<ObjectRef>) {
-        let empty = BTreeMap::new();
-        let new = self.files.get(path).map_or(&empty, |file| &file.objects);
-        for key in old.keys().filter(|key| !new.contains_key(*key)) {
+    fn rehold(&mut self, path: &Arc<Path>, old: &Objects, touched: &mut Vec<ObjectRef>) {
+        let new = self.files.get(path).map_or(&[][..], |file| &file.objects);
+        for (key, _) in old.iter().filter(|(key, _)| find(new, key).is_none()) {
             if let Some(paths) = self.holders.get_mut(key) {
                 paths.retain(|holder| holder != path);
             }
@@ -125,7 +128,7 @@ impl Intake {
             if let Err(at) = paths.binary_search(path) {
                 paths.insert(at, path.clone());
             }
-            if old.get(key) != Some(object) {
+            if find(old, key) != Some(object) {
                 touched.push(key.clone());
             }
         }
@@ -133,27 +136,27 @@ impl Intake {
 
     /// The change of an object that a touched key makes, if any.
     fn decide(&mut self, key: ObjectRef) -> Option<ObjectChange> {
-        let first = self.holders.get(&key).and_then(|paths| paths.first());
-        let Some(object) = first.and_then(|path| self.files.get(path)?.objects.get(&key)) else {
+        let first = self.holders.get(&key).and_then(|paths| paths.first()).cloned();
+        let file = first.and_then(|path| self.files.get_mut(&path));
+        let held = file.and_then(|file| find_mut(&mut file.objects, &key));
+        let Some(held) = held else {
             self.holders.remove(&key);
             self.effective.remove(&key)?;
             return Some(ObjectChange::Remove(key));
         };
-        let mut object = object.clone();
         let before = self.effective.get(&key);
-        let written = object.meta().generation;
-        let generation = match before {
-            _ if written > 0 => written,
-            Some(before) if same_spec(&before.object, &object) => before.generation,
-            Some(before) => before.generation + 1,
-            None => 1,
-        };
-        object.meta_mut().generation = generation;
-        if before.is_some_and(|before| before.object == object) {
+        if held.meta().generation == 0 {
+            held.meta_mut().generation = match before {
+                Some(before) if same_spec(before, held) => before.meta().generation,
+                Some(before) => before.meta().generation + 1,
+                None => 1,
+            };
+        }
+        if before == Some(held) {
             return None;
         }
-        self.effective.insert(key, Effective { object: object.clone(), generation });
-        Some(ObjectChange::Upsert(Box::new(object)))
+        self.effective.insert(key, held.clone());
+        Some(ObjectChange::Upsert(Box::new(held.clone())))
     }
 
     /// Everything that is wrong now, by path; an object that an earlier file holds too is a problem of the later one.
@@ -184,8 +187,28 @@ impl Intake {
 
     /// All objects in force, in no order.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.effective.values().map(|effective| &effective.object)
+        self.effective.values()
     }
+}
+
+fn find<'a>(objects: &'a [(ObjectRef, Object)], key: &ObjectRef) -> Option<&'a Object> {
+    let at = objects.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+    Some(&objects[at].1)
+}
+
+fn find_mut<'a>(objects: &'a mut Objects, key: &ObjectRef) -> Option<&'a mut Object> {
+    let at = objects.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+    Some(&mut objects[at].1)
+}
+
+/// Whether a file still says the same of an object whose generation, unless written, was counted here.
+fn same(old: &Object, new: &Object) -> bool {
+    if new.meta().generation != 0 {
+        return old == new;
+    }
+    let mut new = new.clone();
+    new.meta_mut().generation = old.meta().generation;
+    *old == new
 }
 
 /// Whether two versions of an object differ in their metadata only: then its generation stays.
@@ -198,7 +221,7 @@ fn same_spec(a: &Object, b: &Object) -> bool {
     bare(a) == bare(b)
 }
 
-fn read(text: &str) -> (BTreeMap<ObjectRef, Object>, Vec<Diagnostic>) {
+fn read(text: &str) -> (Objects, Vec<Diagnostic>) {
     let mut objects = BTreeMap::new();
     let mut problems = Vec::new();
     for document in parse(text) {
@@ -216,7 +239,7 @@ fn read(text: &str) -> (BTreeMap<ObjectRef, Object>, Vec<Diagnostic>) {
             Err(errors) => problems.extend(errors),
         }
     }
-    (objects, problems)
+    (objects.into_iter().collect(), problems)
 }
 
 fn second(key: &ObjectRef, line: usize) -> Diagnostic {

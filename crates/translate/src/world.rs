@@ -43,6 +43,9 @@ pub struct World {
     emitted_ports: HashMap<PortKey, Arc<Port>>,
 }
 
+/// A status as JSON text; `null` when there is nothing to say.
+type StatusText = Arc<str>;
+
 #[derive(Debug)]
 struct Stages {
     classes: Stage<Arc<str>, ClassState>,
@@ -55,11 +58,11 @@ struct Stages {
     fragments: Stage<FragmentsKey, Arc<Fragments>>,
     clusters: Stage<ClusterKey, Arc<Resource>>,
     endpoints: Stage<ClusterKey, Arc<Resource>>,
-    class_status: Stage<Arc<str>, Value>,
-    gateway_status: Stage<NamespacedName, Value>,
-    set_status: Stage<NamespacedName, Value>,
-    route_status: Stage<RouteKey, Value>,
-    backend_status: Stage<NamespacedName, Value>,
+    class_status: Stage<Arc<str>, StatusText>,
+    gateway_status: Stage<NamespacedName, StatusText>,
+    set_status: Stage<NamespacedName, StatusText>,
+    route_status: Stage<RouteKey, StatusText>,
+    backend_status: Stage<NamespacedName, StatusText>,
 }
 
 impl Stages {
@@ -426,13 +429,20 @@ impl World {
             attached,
         };
         let gateways = &stages.gateways;
-        stages.class_status.settle(graph, |r, k| status::class(facts, &stages.classes, r, k));
-        stages.gateway_status.settle(graph, |r, k| status::gateway(sources, gateways, r, k));
-        stages.set_status.settle(graph, |r, k| status::listener_set(sources, facts, gateways, r, k));
+        stages
+            .class_status
+            .settle(graph, |r, k| status::class(facts, &stages.classes, r, k).map(|status| text(&status)));
+        stages
+            .gateway_status
+            .settle(graph, |r, k| status::gateway(sources, gateways, r, k).map(|status| text(&status)));
+        stages.set_status.settle(graph, |r, k| {
+            status::listener_set(sources, facts, gateways, r, k).map(|status| text(&status))
+        });
         stages.route_status.settle(graph, |r, k| {
             status::route(facts, config, &stages.bindings, &stages.lowered, &stages.fragments, r, k)
+                .map(|status| text(&status))
         });
-        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k));
+        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k).map(|status| text(&status)));
         self.emit_statuses(outputs);
     }
 
@@ -478,8 +488,14 @@ impl World {
     }
 }
 
-fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&Value>) -> StatusChange {
-    let status = status.filter(|status| !status.is_null()).cloned();
+/// JSON as text: a tree takes several times the memory, and statuses are kept only to be compared.
+fn text(status: &Value) -> StatusText {
+    status.to_string().into()
+}
+
+fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&StatusText>) -> StatusChange {
+    let status =
+        status.and_then(|text| serde_json::from_str(text).ok()).filter(|status: &Value| !status.is_null());
     StatusChange { object, generation: generation.unwrap_or_default(), status }
 }
 
