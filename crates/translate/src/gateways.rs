@@ -81,13 +81,6 @@ pub(crate) struct PortView {
     pub(crate) hosts: BTreeMap<Hostname, ListenerKey>,
 }
 
-impl PortView {
-    /// The listener that a host pattern belongs to: the most specific one that covers it.
-    pub(crate) fn owner(&self, host: &Hostname) -> Option<&ListenerKey> {
-        host.ancestors().find_map(|pattern| self.hosts.get(&pattern))
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerView {
     pub(crate) key: ListenerKey,
@@ -115,10 +108,15 @@ impl ListenerView {
 
     /// The namespace of the object that declares it.
     pub(crate) fn namespace(&self) -> &Arc<str> {
-        match &self.key.owner {
-            ListenerOwner::Gateway => &self.key.gateway.namespace,
-            ListenerOwner::ListenerSet(set) => &set.namespace,
-        }
+        namespace_of(&self.key)
+    }
+}
+
+/// The namespace of the object that declares a listener.
+pub(crate) fn namespace_of(listener: &ListenerKey) -> &Arc<str> {
+    match &listener.owner {
+        ListenerOwner::Gateway => &listener.gateway.namespace,
+        ListenerOwner::ListenerSet(set) => &set.namespace,
     }
 }
 
