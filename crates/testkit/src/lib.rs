@@ -1,4 +1,7 @@
 //! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend.
 
+pub mod certificates;
 pub mod echo;
+pub mod events;
+pub mod objects;
 pub mod xds_client;

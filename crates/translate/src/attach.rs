@@ -1,15 +1,19 @@
 //! Which listeners a route attaches to, for every kind of route.
 
+mod points;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_api::types::{FromNamespaces, LabelSelector, NamespacesFrom, ParentReference};
-use gatehouse_engine::{Reads, Stage};
+use gatehouse_engine::Reads;
 use gatehouse_model::{FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKey};
 
 use crate::facts::{Facts, RouteFact};
-use crate::gateways::{GatewayState, GatewayView, ListenerView, Problem, gateway_of_set};
+use crate::gateways::{Problem, gateway_of_set, namespace_of};
 use crate::grants::GATEWAY_GROUP;
+
+pub(crate) use points::{Point, Points};
 
 /// Whose objects may attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,12 +100,12 @@ impl Bindings {
 /// Stage: a route's parents.
 pub(crate) fn bindings(
     facts: &Facts,
-    gateways: &Stage<NamespacedName, GatewayState>,
+    points: &Points,
     reads: &mut Reads,
     key: &RouteKey,
 ) -> Option<Arc<Bindings>> {
     let route = facts.routes.get(reads, key)?;
-    let binder = Binder { facts, gateways, key, hostnames: hostnames(route) };
+    let binder = Binder { facts, points, key, hostnames: hostnames(route) };
     let references = route.parent_refs();
     let parents = references.iter().filter_map(|reference| binder.parent(reads, reference)).collect();
     Some(Arc::new(Bindings { parents }))
@@ -120,7 +124,7 @@ fn hostnames(route: &RouteFact) -> Vec<Hostname> {
 
 struct Binder<'a> {
     facts: &'a Facts,
-    gateways: &'a Stage<NamespacedName, GatewayState>,
+    points: &'a Points,
     key: &'a RouteKey,
     hostnames: Vec<Hostname>,
 }
@@ -129,8 +133,8 @@ impl Binder<'_> {
     /// `None` when the parent is not ours to speak of.
     fn parent(&self, reads: &mut Reads, reference: &ParentReference) -> Option<ParentBinding> {
         let (gateway, owner) = self.resolve(reads, reference)?;
-        let view = self.gateways.get(reads, &gateway)?.view()?;
-        let outcome = self.attach(reads, view, &owner, reference);
+        let fleet = self.points.fleet(reads, &gateway)?;
+        let outcome = self.attach(reads, &fleet, (&gateway, &owner), reference);
         let (problem, listeners) = match outcome {
             Ok(listeners) => (None, listeners),
             Err(problem) => (Some(problem), Vec::new()),
@@ -162,21 +166,21 @@ impl Binder<'_> {
     fn attach(
         &self,
         reads: &mut Reads,
-        view: &GatewayView,
-        owner: &ListenerOwner,
+        fleet: &FleetKey,
+        (gateway, owner): (&NamespacedName, &ListenerOwner),
         reference: &ParentReference,
     ) -> Result<Vec<BoundListener>, Problem> {
-        let named: Vec<_> = view
-            .listeners
-            .iter()
-            .filter(|l| l.key.owner == *owner)
-            .filter(|l| reference.section_name.as_deref().is_none_or(|name| *name == *l.key.name))
-            .filter(|l| reference.port.is_none_or(|port| port == l.port))
-            .collect();
+        let section = self.points.section(reads, gateway, owner, reference.section_name.as_deref());
+        let named: Vec<_> = section.filter(|l| reference.port.is_none_or(|port| port == l.port)).collect();
         if named.is_empty() {
             return Err(Problem::new("NoMatchingParent", "no listener has this sectionName and port"));
         }
-        let allowing: Vec<_> = named.iter().filter(|l| self.allowed(reads, l)).collect();
+        let usable: Vec<_> = named.into_iter().filter(|l| l.usable).collect();
+        if usable.is_empty() {
+            let message = "the listeners that the route names are not valid; see their own conditions";
+            return Err(Problem::new("ListenersNotValid", message));
+        }
+        let allowing: Vec<_> = usable.into_iter().filter(|l| self.allowed(reads, l)).collect();
         if allowing.is_empty() {
             let message = format!(
                 "no listener allows a {} of namespace {} (allowedRoutes)",
@@ -184,7 +188,7 @@ impl Binder<'_> {
             );
             return Err(Problem::new("NotAllowedByListeners", message));
         }
-        let bound: Vec<_> = allowing.iter().filter_map(|l| self.bind(view, l)).collect();
+        let bound: Vec<_> = allowing.into_iter().filter_map(|l| self.bind(reads, fleet, l)).collect();
         if bound.is_empty() {
             let message = "no hostname of the route is within a listener's hostname";
             return Err(Problem::new("NoMatchingListenerHostname", message));
@@ -192,15 +196,19 @@ impl Binder<'_> {
         Ok(bound)
     }
 
-    fn allowed(&self, reads: &mut Reads, listener: &ListenerView) -> bool {
-        listener.usable()
-            && listener.kinds.contains(&self.key.kind)
-            && listener.namespaces.allows(self.facts, reads, listener.namespace(), &self.key.object.namespace)
+    fn allowed(&self, reads: &mut Reads, listener: &Point) -> bool {
+        listener.kinds.contains(&self.key.kind)
+            && listener.namespaces.allows(
+                self.facts,
+                reads,
+                namespace_of(&listener.key),
+                &self.key.object.namespace,
+            )
     }
 
     /// The hosts that the listener and the route share; those that a narrower listener of the port owns are
     /// not served here (listener isolation), though the route is attached.
-    fn bind(&self, view: &GatewayView, listener: &ListenerView) -> Option<BoundListener> {
+    fn bind(&self, reads: &mut Reads, fleet: &FleetKey, listener: &Point) -> Option<BoundListener> {
         let shared: Vec<_> = self
             .hostnames
             .iter()
@@ -209,11 +217,13 @@ impl Binder<'_> {
         if shared.is_empty() {
             return None;
         }
-        let port = view.ports.get(&listener.port)?;
-        let hosts = shared.into_iter().filter(|(host, _)| port.owner(host) == Some(&listener.key)).collect();
+        let gateway = &listener.key.gateway;
+        let mut owned =
+            |host: &Hostname| self.points.owner(reads, gateway, listener.port, host) == Some(&listener.key);
+        let hosts = shared.into_iter().filter(|(host, _)| owned(host)).collect();
         Some(BoundListener {
             key: listener.key.clone(),
-            fleet: view.fleet.clone(),
+            fleet: fleet.clone(),
             port: listener.port,
             https: listener.https,
             hosts,

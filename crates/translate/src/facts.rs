@@ -1,6 +1,6 @@
 //! The facts: trimmed objects by key, with the indexes that stages read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
@@ -12,6 +12,7 @@ use gatehouse_engine::{Graph, Index, Missing, Table};
 use gatehouse_model::{NamespacedName, PortKey, RouteKey, RouteKind};
 
 use crate::fragments::FragmentId;
+use crate::grants::GATEWAY_GROUP;
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -89,6 +90,8 @@ pub(crate) struct Facts {
     pub(crate) sets_of: Index<NamespacedName, NamespacedName, (Arc<str>, NamespacedName), Arc<ListenerSet>>,
     /// Gateways by a port that they name, oldest first: who comes first owns it on a shared host.
     pub(crate) claims: Index<NamespacedName, u16, (Arc<str>, NamespacedName), Arc<Gateway>>,
+    /// ListenerSets by a port that they name, with the Gateway that they name: these ports count as the Gateway's.
+    pub(crate) set_claims: Index<NamespacedName, u16, NamespacedName, NamespacedName>,
     /// ConfigMaps are held for their existence only until a kind that reads them arrives.
     pub(crate) config_maps: Table<NamespacedName, ()>,
 }
@@ -112,6 +115,7 @@ impl Facts {
             slices_of: Index::new(graph, "facts/slices_of"),
             sets_of: Index::new(graph, "facts/sets_of"),
             claims: Index::new(graph, "facts/claims"),
+            set_claims: Index::new(graph, "facts/set_claims"),
             config_maps: Table::new(graph, "facts/config_maps", Missing::Absent),
         }
     }
@@ -176,8 +180,7 @@ impl Facts {
 
     fn set_gateway(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<Gateway>>) {
         let claims = object.iter().flat_map(|gateway| {
-            let ports: std::collections::BTreeSet<u16> =
-                gateway.spec.listeners.iter().map(|l| l.port).collect();
+            let ports: BTreeSet<u16> = gateway.spec.listeners.iter().map(|l| l.port).collect();
             let order = (age(&gateway.metadata), key.clone());
             ports.into_iter().map(move |port| (port, order.clone(), gateway.clone()))
         });
@@ -186,8 +189,13 @@ impl Facts {
     }
 
     fn set_listener_set(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<ListenerSet>>) {
-        let entry =
-            object.as_ref().map(|set| (parent_of(&key, set), (age(&set.metadata), key.clone()), set.clone()));
+        let gateway = object.as_ref().and_then(|set| Some((parent_of(&key, set)?, set.clone())));
+        let ports = gateway.iter().flat_map(|(gateway, set)| {
+            let ports: BTreeSet<u16> = set.spec.listeners.iter().map(|l| l.port).collect();
+            ports.into_iter().map(|port| (port, key.clone(), gateway.clone()))
+        });
+        self.set_claims.set(graph, key.clone(), ports.collect());
+        let entry = gateway.map(|(gateway, set)| (gateway, (age(&set.metadata), key.clone()), set));
         self.sets_of.set(graph, key.clone(), entry.into_iter().collect());
         put(&mut self.listener_sets, graph, key, object);
     }
@@ -221,11 +229,16 @@ fn put<V: PartialEq>(
     };
 }
 
-/// The Gateway that a ListenerSet names.
-pub(crate) fn parent_of(key: &NamespacedName, set: &ListenerSet) -> NamespacedName {
+/// The Gateway that a ListenerSet names; `None` when its parent is something else.
+pub(crate) fn parent_of(key: &NamespacedName, set: &ListenerSet) -> Option<NamespacedName> {
     let parent = &set.spec.parent_ref;
+    let is_gateway = parent.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP
+        && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
+    if !is_gateway {
+        return None;
+    }
     let namespace = parent.namespace.as_deref().map_or_else(|| key.namespace.clone(), Arc::from);
-    NamespacedName::new(namespace, parent.name.as_str())
+    Some(NamespacedName::new(namespace, parent.name.as_str()))
 }
 
 /// Creation time as text (RFC 3339 sorts by time); empty where nobody set one, as in files.

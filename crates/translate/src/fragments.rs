@@ -135,16 +135,15 @@ impl Compiler<'_> {
             retry: rule.retry.clone(),
             session: rule.session.clone(),
         };
-        let fragment = match self.encode(&route) {
-            Ok(fragment) => fragment,
-            Err(invalid) => return out.invalid.push((index, invalid)),
-        };
-        let Some(message) = self.facts.quarantined.get(reads, &fragment.id) else {
-            return out.list.push(Arc::new(fragment));
-        };
-        out.refused.push((index, message.clone()));
-        // Requests that the refused rule would have got must not reach another rule: they fail, unless the
-        // match itself is what the proxy refuses.
+        match self.encode(&route) {
+            Err(invalid) => out.invalid.push((index, invalid)),
+            Ok(fragment) => match self.facts.quarantined.get(reads, &fragment.id) {
+                None => return out.list.push(Arc::new(fragment)),
+                Some(message) => out.refused.push((index, message.clone())),
+            },
+        }
+        // Requests that the rule would have got must not reach another rule: they fail, unless the match itself
+        // is what cannot be had.
         let failing = HttpRoute {
             filters: Arc::default(),
             action: Arc::new(Action::Respond(500)),

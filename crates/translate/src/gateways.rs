@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod lower;
+mod rivals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use gatehouse_model::{
 
 use crate::attach::NamespacePolicy;
 use crate::config::Config;
-use crate::facts::{Facts, age, parent_of};
-use crate::grants::GATEWAY_GROUP;
+use crate::facts::{Facts, parent_of};
 
 /// A reason with words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,13 +81,6 @@ pub(crate) struct PortView {
     pub(crate) hosts: BTreeMap<Hostname, ListenerKey>,
 }
 
-impl PortView {
-    /// The listener that a host pattern belongs to: the most specific one that covers it.
-    pub(crate) fn owner(&self, host: &Hostname) -> Option<&ListenerKey> {
-        host.ancestors().find_map(|pattern| self.hosts.get(&pattern))
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerView {
     pub(crate) key: ListenerKey,
@@ -115,10 +108,15 @@ impl ListenerView {
 
     /// The namespace of the object that declares it.
     pub(crate) fn namespace(&self) -> &Arc<str> {
-        match &self.key.owner {
-            ListenerOwner::Gateway => &self.key.gateway.namespace,
-            ListenerOwner::ListenerSet(set) => &set.namespace,
-        }
+        namespace_of(&self.key)
+    }
+}
+
+/// The namespace of the object that declares a listener.
+pub(crate) fn namespace_of(listener: &ListenerKey) -> &Arc<str> {
+    match &listener.owner {
+        ListenerOwner::Gateway => &listener.gateway.namespace,
+        ListenerOwner::ListenerSet(set) => &set.namespace,
     }
 }
 
@@ -170,10 +168,10 @@ pub(crate) fn gateway(
         }
         sets.insert(set_key, SetView { generation: set.metadata.generation, problem });
     }
+    let claimant = rivals::Claimant::new(facts, classes, config, key, gateway);
     for listener in groups.iter_mut().flatten().filter(|l| l.problem.is_none()) {
         let refused = config.refuses(listener.port).map(|why| Problem::new("PortUnavailable", why));
-        let taken = || port_taken(facts, classes, config, reads, (key, gateway), &addresses, listener.port);
-        listener.problem = refused.or_else(taken);
+        listener.problem = refused.or_else(|| claimant.port_taken(reads, listener.port));
     }
     let listeners: Vec<_> = conflicts::resolve(groups).into_iter().map(Arc::new).collect();
     Some(GatewayState::Ours(Arc::new(GatewayView {
@@ -220,66 +218,11 @@ fn refuse_set(
     ))
 }
 
-/// On a shared host an address and port belong to the oldest Gateway that names them.
-fn port_taken(
-    facts: &Facts,
-    classes: &Stage<Arc<str>, ClassState>,
-    config: &Config,
-    reads: &mut Reads,
-    (key, gateway): (&NamespacedName, &Gateway),
-    addresses: &AddressSet,
-    port: u16,
-) -> Option<Problem> {
-    if !config.shared_host {
-        return None;
-    }
-    let me = (age(&gateway.metadata), key.clone());
-    let bound = config.bound_port(port);
-    let own =
-        gateway.spec.listeners.iter().map(|l| l.port).find(|p| *p < port && config.bound_port(*p) == bound);
-    if let Some(own) = own {
-        let message = format!("ports {own} and {port} are both bound as {bound} (--port-map)");
-        return Some(Problem::new("PortUnavailable", message));
-    }
-    let rivals = config
-        .port_map
-        .iter()
-        .filter_map(|(from, to)| (*to == bound && *from != port).then_some(*from))
-        .chain([port])
-        .chain((bound != port && config.bound_port(bound) == bound).then_some(bound));
-    for rival_port in rivals {
-        let Some(claims) = facts.claims.get(reads, &rival_port) else { continue };
-        for (order, rival) in claims.range(..me.clone()) {
-            let class: Arc<str> = rival.spec.gateway_class_name.as_str().into();
-            let ours = matches!(classes.get(reads, &class), Some(ClassState::Ours { problem: None }));
-            let (theirs, _) = lower::addresses(rival);
-            if ours && overlap(addresses, &theirs) {
-                return Some(Problem::new(
-                    "PortUnavailable",
-                    format!(
-                        "port {port} is taken by Gateway {}; give the Gateways different spec.addresses",
-                        order.1
-                    ),
-                ));
-            }
-        }
-    }
-    None
-}
-
-fn overlap(a: &AddressSet, b: &AddressSet) -> bool {
-    a.0.is_empty() || b.0.is_empty() || a.0.iter().any(|address| b.0.contains(address))
-}
-
 /// The Gateway that a ListenerSet belongs to, if it names a Gateway at all.
 pub(crate) fn gateway_of_set(
     facts: &Facts,
     reads: &mut Reads,
     set: &NamespacedName,
 ) -> Option<NamespacedName> {
-    let object = facts.listener_sets.get(reads, set)?;
-    let parent = &object.spec.parent_ref;
-    let is_gateway = parent.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP
-        && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
-    is_gateway.then(|| parent_of(set, object))
+    parent_of(set, facts.listener_sets.get(reads, set)?)
 }

@@ -157,12 +157,14 @@ impl<'a> Lowering<'a> {
         self.unsupported.push((self.rule, problem));
     }
 
-    /// The cookie's or header's name is the rule's identity when the user leaves it to us.
+    /// The cookie's or header's name is the rule's identity when the user leaves it to us. Letters and digits only:
+    /// requests with an underscore in a header's name are refused.
     fn session(&self, session: &ApiSession, rule: Option<&str>) -> SessionPersistence {
         let generated = || {
             let rule = rule.map_or_else(|| self.rule.to_string(), str::to_owned);
             let digest = gatehouse_envoy::version(format!("{}/{rule}", self.key.object).as_bytes());
-            Arc::from(format!("gatehouse-session-{}", &digest[..8]))
+            let digits = digest.bytes().take(6).fold(0u64, |digits, byte| (digits << 8) | u64::from(byte));
+            Arc::from(format!("gatehouse-session-{digits:012x}"))
         };
         if session.persistence_type == Some(SessionPersistenceType::Header) {
             let name = session.header.as_ref().map_or_else(generated, |h| h.name.as_str().into());

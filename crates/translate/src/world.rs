@@ -8,7 +8,7 @@ use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
 use serde_json::Value;
 
-use crate::attach::{Bindings, bindings};
+use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, SecretSource};
@@ -30,6 +30,7 @@ pub struct World {
     facts: Facts,
     stages: Stages,
     hosts: VirtualHosts,
+    points: Points,
     /// Routes by listener; its sizes are the `attachedRoutes` counts.
     attached: Index<RouteKey, ListenerKey, RouteKey, ()>,
     clusters_used: Uses<RouteKey, ClusterKey>,
@@ -109,6 +110,7 @@ impl World {
             facts: Facts::new(&mut graph, secrets),
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
+            points: Points::new(&mut graph),
             attached: Index::new(&mut graph, "attached"),
             clusters_used: Uses::default(),
             secrets_used: Uses::default(),
@@ -258,6 +260,7 @@ impl World {
         for port in renew(&mut self.ports_of, key, port_keys) {
             self.stages.ports.mark(&mut self.graph, port);
         }
+        self.points.set(&mut self.graph, key, view.as_deref());
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
         if view.is_some() {
@@ -303,22 +306,26 @@ impl World {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
             let name = names::secret(&secret);
             match self.stages.pairs.peek(&secret) {
-                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
+                _ if !self.secrets_used.uses(&fleet, &secret) => {
+                    out.removals.push((ResourceKind::Secret, name.0));
+                }
+                Some(KeyPair::Usable(pair)) => {
                     let body = gatehouse_envoy::encode::secret(&name, pair);
                     out.upserts.push(Resource::new(ResourceKind::Secret, name.0, body));
                 }
-                _ => out.removals.push((ResourceKind::Secret, name.0)),
+                // Still used though gone: its listener waits for another one and serves with the last bytes.
+                _ => {}
             }
         }
     }
 
     fn settle_routes(&mut self, changed: &Changed) {
-        let Self { graph, facts, stages, .. } = self;
+        let Self { graph, facts, stages, points, .. } = self;
         for key in &changed.routes {
             stages.bindings.mark(graph, key.clone());
             stages.lowered.mark(graph, key.clone());
         }
-        stages.bindings.settle(graph, |reads, key| bindings(facts, &stages.gateways, reads, key));
+        stages.bindings.settle(graph, |reads, key| bindings(facts, points, reads, key));
         stages.lowered.settle(graph, |reads, key| lowered(facts, reads, key));
         let mut routes = stages.bindings.take_changed();
         routes.extend(stages.lowered.take_changed());

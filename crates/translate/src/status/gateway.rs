@@ -23,9 +23,9 @@ pub(crate) fn gateway(
     let generation = view.generation;
     let accepted = match &view.problem {
         Some(problem) => verdict("Accepted", Some(problem), ("", ""), generation),
-        None => owner_accepted(&own, generation),
+        None => gateway_accepted(&own, &all, generation),
     };
-    let attached_sets = view.sets.values().filter(|set| set.problem.is_none()).count();
+    let attached_sets = view.sets.keys().filter(|set| is_accepted(view, set)).count();
     let addresses: Vec<_> = addresses(sources, view)
         .into_iter()
         .map(|value| json!({ "type": "IPAddress", "value": value }))
@@ -36,6 +36,20 @@ pub(crate) fn gateway(
         "listeners": own.into_iter().map(|entry| entry.json).collect::<Vec<_>>(),
         "attachedListenerSets": attached_sets,
     }))
+}
+
+/// Whether a ListenerSet is accepted: allowed, under a good Gateway, with a listener that can serve.
+fn is_accepted(view: &GatewayView, set: &NamespacedName) -> bool {
+    let owns = |owner: &ListenerOwner| matches!(owner, ListenerOwner::ListenerSet(key) if key == set);
+    view.problem.is_none() && view.listeners.iter().any(|l| owns(&l.key.owner) && l.usable())
+}
+
+/// A Gateway whose own listeners are all bad is still accepted while one of its sets has a good one: they count
+/// as one list.
+fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition {
+    let accepted = owner_accepted(own, generation);
+    let served = all.iter().any(|entry| entry.accepted);
+    if served { Condition { status: true.into(), ..accepted } } else { accepted }
 }
 
 fn addresses(sources: Sources<'_>, view: &GatewayView) -> Vec<String> {

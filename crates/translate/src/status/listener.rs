@@ -75,8 +75,12 @@ impl Sources<'_> {
 
     fn unresolved(self, reads: &mut Reads, listener: &ListenerView) -> Option<Problem> {
         let kinds = listener.invalid_kinds.clone().map(|message| Problem::new("InvalidRouteKinds", message));
-        let certificates = self.certificates.get(reads, &listener.key).and_then(|c| c.problem.clone());
-        kinds.or(certificates)
+        let Some(certificates) = self.certificates.get(reads, &listener.key) else {
+            // Its Secrets are not known yet: the last status stays.
+            reads.hold();
+            return kinds;
+        };
+        kinds.or_else(|| certificates.problem.clone())
     }
 
     fn programmed(

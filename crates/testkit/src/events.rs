@@ -1,0 +1,405 @@
+//! Random sequences of what happens to objects, in a universe so small that names collide all the time.
+//!
+//! ```text
+//! events(n) --> [Upsert(object) | Remove(key) | Forget(secret) | Settle]*      final_facts(&events)
+//! ```
+
+use std::collections::BTreeMap;
+
+use gatehouse_api::{Object, ObjectRef};
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+
+use crate::objects::written;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The object is created or edited.
+    Upsert(Box<Object>),
+    /// The object is deleted, or was never there.
+    Remove(ObjectRef),
+    /// A Secret cannot be read now: nothing is known of it.
+    Forget(ObjectRef),
+    /// Everything so far is worked in.
+    Settle,
+}
+
+/// What is known of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It exists.
+    Present(Box<Object>),
+    /// It does not exist.
+    Absent,
+}
+
+/// What is known at the end; nothing is known of a Secret that has no entry.
+pub fn final_facts(events: &[Event]) -> BTreeMap<ObjectRef, Known> {
+    let mut facts = BTreeMap::new();
+    for event in events {
+        match event {
+            Event::Upsert(object) => drop(facts.insert(object.key(), Known::Present(object.clone()))),
+            Event::Remove(key) => drop(facts.insert(key.clone(), Known::Absent)),
+            Event::Forget(key) => drop(facts.remove(key)),
+            Event::Settle => {}
+        }
+    }
+    facts
+}
+
+/// Every Secret of the universe.
+pub fn secrets() -> Vec<ObjectRef> {
+    let secret = |namespace: &&str, name: &&str| ObjectRef {
+        kind: "Secret".to_owned(),
+        namespace: (*namespace).to_owned(),
+        name: (*name).to_owned(),
+        ..ObjectRef::default()
+    };
+    NAMESPACES.iter().flat_map(|ns| SECRETS.iter().map(move |name| secret(ns, name))).collect()
+}
+
+/// A sequence of events.
+pub fn events(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Event>> {
+    proptest::collection::vec(event(), length)
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        30 => object().prop_map(|object| Event::Upsert(Box::new(written(object)))),
+        8 => object().prop_map(|object| Event::Remove(written(object).key())),
+        2 => select(secrets()).prop_map(Event::Forget),
+        6 => Just(Event::Settle),
+    ]
+}
+
+const GROUP: &str = "gateway.networking.k8s.io";
+const API: &str = "gateway.networking.k8s.io/v1";
+const NAMESPACES: &[&str] = &["a", "b"];
+const SECRETS: &[&str] = &["cert-0", "cert-1"];
+const HOSTS: &[&str] = &["a.example.com", "*.example.com", "b.a.example.com", "*.com", "other.org"];
+
+fn object() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        1 => class(),
+        4 => gateway(),
+        3 => listener_set(),
+        8 => route(),
+        3 => service(),
+        3 => slice(),
+        2 => backend(),
+        2 => grant(),
+        2 => namespace(),
+        4 => secret(),
+    ]
+}
+
+fn some_of(names: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    select(names)
+}
+
+fn meta(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    (some_of(NAMESPACES), some_of(names), 1..4i64, weighted(0.5, 1..3u8)).prop_map(
+        |(namespace, name, generation, day)| {
+            let mut meta = json!({ "namespace": namespace, "name": name, "generation": generation });
+            if let Some(day) = day {
+                meta["creationTimestamp"] = json!(format!("2026-01-0{day}T00:00:00Z"));
+            }
+            meta
+        },
+    )
+}
+
+fn class() -> impl Strategy<Value = Value> {
+    let ours = "gatehouse.dev/gatewayclass-controller";
+    let controller = select(vec![ours, ours, ours, "example.com/other"]);
+    let parameters = weighted(0.1, Just(json!({ "group": "g", "kind": "K", "name": "n" })));
+    (some_of(&["one", "two"]), controller, parameters).prop_map(|(name, controller, parameters)| {
+        let mut spec = json!({ "controllerName": controller });
+        if let Some(parameters) = parameters {
+            spec["parametersRef"] = parameters;
+        }
+        json!({ "apiVersion": API, "kind": "GatewayClass", "metadata": { "name": name }, "spec": spec })
+    })
+}
+
+fn from_namespaces() -> impl Strategy<Value = Value> {
+    let selector = json!({ "from": "Selector", "selector": { "matchLabels": { "team": "x" } } });
+    select(vec![json!({ "from": "All" }), json!({ "from": "Same" }), selector, json!({ "from": "None" })])
+}
+
+fn certificate_ref() -> impl Strategy<Value = Value> {
+    (weighted(0.5, some_of(NAMESPACES)), some_of(SECRETS)).prop_map(|(namespace, name)| {
+        let mut reference = json!({ "name": name });
+        if let Some(namespace) = namespace {
+            reference["namespace"] = json!(namespace);
+        }
+        reference
+    })
+}
+
+fn listener(name: usize) -> impl Strategy<Value = Value> {
+    let kinds = prop_oneof![
+        6 => Just(json!([])),
+        1 => Just(json!([{ "kind": "HTTPRoute" }])),
+        1 => Just(json!([{ "kind": "GRPCRoute" }])),
+    ];
+    (
+        select(vec!["HTTP", "HTTP", "HTTPS", "HTTPS", "TCP"]),
+        select(vec![80, 443, 443]),
+        weighted(0.6, some_of(HOSTS)),
+        from_namespaces(),
+        kinds,
+        proptest::collection::vec(certificate_ref(), 0..3),
+    )
+        .prop_map(move |(protocol, port, hostname, namespaces, kinds, certificates)| {
+            let mut listener = json!({
+                "name": format!("l{name}"),
+                "port": port,
+                "protocol": protocol,
+                "allowedRoutes": { "namespaces": namespaces, "kinds": kinds },
+            });
+            if let Some(hostname) = hostname {
+                listener["hostname"] = json!(hostname);
+            }
+            if protocol == "HTTPS" {
+                listener["tls"] = json!({ "certificateRefs": certificates });
+            }
+            listener
+        })
+}
+
+fn listeners() -> impl Strategy<Value = Value> {
+    (listener(0), weighted(0.7, listener(1)), weighted(0.5, listener(2))).prop_map(
+        |(first, second, third)| Value::Array([Some(first), second, third].into_iter().flatten().collect()),
+    )
+}
+
+fn gateway() -> impl Strategy<Value = Value> {
+    let addresses = prop_oneof![
+        6 => Just(json!([])),
+        1 => Just(json!([{ "value": "127.0.0.2" }])),
+        1 => Just(json!([{ "value": "127.0.0.3" }])),
+        1 => Just(json!([{ "type": "Hostname", "value": "x.example.com" }])),
+    ];
+    (meta(&["gw-0", "gw-1"]), select(vec!["one", "one", "two"]), listeners(), from_namespaces(), addresses)
+        .prop_map(|(metadata, class, listeners, allowed, addresses)| {
+            json!({ "apiVersion": API, "kind": "Gateway", "metadata": metadata, "spec": {
+                "gatewayClassName": class,
+                "listeners": listeners,
+                "allowedListeners": { "namespaces": allowed },
+                "addresses": addresses,
+            } })
+        })
+}
+
+fn gateway_ref() -> impl Strategy<Value = Value> {
+    (weighted(0.5, some_of(NAMESPACES)), some_of(&["gw-0", "gw-1"])).prop_map(|(namespace, name)| {
+        let mut reference = json!({ "name": name });
+        if let Some(namespace) = namespace {
+            reference["namespace"] = json!(namespace);
+        }
+        reference
+    })
+}
+
+fn listener_set() -> impl Strategy<Value = Value> {
+    (meta(&["set-0", "set-1"]), gateway_ref(), listeners()).prop_map(|(metadata, parent, listeners)| {
+        json!({ "apiVersion": API, "kind": "ListenerSet", "metadata": metadata,
+            "spec": { "parentRef": parent, "listeners": listeners } })
+    })
+}
+
+fn parent() -> impl Strategy<Value = Value> {
+    let set =
+        (weighted(0.5, some_of(NAMESPACES)), some_of(&["set-0", "set-1"])).prop_map(|(namespace, name)| {
+            let mut reference = json!({ "kind": "ListenerSet", "name": name });
+            if let Some(namespace) = namespace {
+                reference["namespace"] = json!(namespace);
+            }
+            reference
+        });
+    let section = weighted(0.3, some_of(&["l0", "l1", "l2"]));
+    (prop_oneof![3 => gateway_ref(), 1 => set], section, weighted(0.2, select(vec![80, 443]))).prop_map(
+        |(mut parent, section, port)| {
+            if let Some(section) = section {
+                parent["sectionName"] = json!(section);
+            }
+            if let Some(port) = port {
+                parent["port"] = json!(port);
+            }
+            parent
+        },
+    )
+}
+
+fn backend_ref() -> impl Strategy<Value = Value> {
+    let kind = prop_oneof![
+        4 => (some_of(&["s-0", "s-1"]), select(vec![80, 81]))
+            .prop_map(|(name, port)| json!({ "name": name, "port": port })),
+        1 => some_of(&["be-0", "be-1"])
+            .prop_map(|name| json!({ "group": "gateway.envoyproxy.io", "kind": "Backend", "name": name })),
+    ];
+    (kind, weighted(0.3, some_of(NAMESPACES)), weighted(0.5, 0..3u32)).prop_map(
+        |(mut reference, namespace, weight)| {
+            if let Some(namespace) = namespace {
+                reference["namespace"] = json!(namespace);
+            }
+            if let Some(weight) = weight {
+                reference["weight"] = json!(weight);
+            }
+            reference
+        },
+    )
+}
+
+fn filter() -> impl Strategy<Value = Value> {
+    let set = |value: &str| {
+        json!({ "type": "RequestHeaderModifier",
+            "requestHeaderModifier": { "set": [{ "name": "x", "value": value }] } })
+    };
+    let mirror = backend_ref().prop_map(|mut reference| {
+        if let Value::Object(fields) = &mut reference {
+            fields.remove("weight");
+        }
+        json!({ "type": "RequestMirror", "requestMirror": { "backendRef": reference } })
+    });
+    prop_oneof![
+        2 => Just(set("one")),
+        2 => Just(set("two")),
+        1 => Just(set("bad\nvalue")),
+        2 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "hostname": "to.example.com" } })),
+        1 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "scheme": "https" } })),
+        2 => mirror,
+        1 => Just(json!({ "type": "ExtensionRef",
+            "extensionRef": { "group": "g", "kind": "K", "name": "n" } })),
+    ]
+}
+
+fn rule() -> impl Strategy<Value = Value> {
+    let path = select(vec![
+        json!({ "type": "PathPrefix", "value": "/" }),
+        json!({ "type": "PathPrefix", "value": "/a" }),
+        json!({ "type": "Exact", "value": "/a" }),
+        json!({ "type": "RegularExpression", "value": "/[a-z]+" }),
+        json!({ "type": "RegularExpression", "value": "/((" }),
+    ]);
+    let matched = (path, weighted(0.3, select(vec!["GET", "POST"]))).prop_map(|(path, method)| {
+        let mut matched = json!({ "path": path });
+        if let Some(method) = method {
+            matched["method"] = json!(method);
+        }
+        matched
+    });
+    (
+        proptest::collection::vec(matched, 0..3),
+        weighted(0.3, filter()),
+        proptest::collection::vec(backend_ref(), 0..3),
+        weighted(0.1, Just(json!({ "request": "3s" }))),
+    )
+        .prop_map(|(matches, filter, backends, timeouts)| {
+            let filters: Vec<Value> = filter.into_iter().collect();
+            let mut rule = json!({ "matches": matches, "filters": filters, "backendRefs": backends });
+            if let Some(timeouts) = timeouts {
+                rule["timeouts"] = timeouts;
+            }
+            rule
+        })
+}
+
+fn route() -> impl Strategy<Value = Value> {
+    (
+        meta(&["r-0", "r-1", "r-2"]),
+        proptest::collection::vec(parent(), 1..3),
+        proptest::collection::vec(some_of(HOSTS), 0..3),
+        proptest::collection::vec(rule(), 1..3),
+    )
+        .prop_map(|(metadata, parents, hostnames, rules)| {
+            json!({ "apiVersion": API, "kind": "HTTPRoute", "metadata": metadata,
+                "spec": { "parentRefs": parents, "hostnames": hostnames, "rules": rules } })
+        })
+}
+
+fn service() -> impl Strategy<Value = Value> {
+    let spec = select(vec![
+        json!({ "ports": [{ "name": "web", "port": 80 }] }),
+        json!({ "ports": [{ "name": "web", "port": 80, "appProtocol": "kubernetes.io/h2c" }] }),
+        json!({ "ports": [{ "name": "web", "port": 80 }, { "name": "alt", "port": 81 }] }),
+        json!({ "ports": [{ "name": "web", "port": 80 }], "type": "ExternalName",
+            "externalName": "up.example.com" }),
+    ]);
+    (meta(&["s-0", "s-1"]), spec).prop_map(|(metadata, spec)| {
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec })
+    })
+}
+
+fn slice() -> impl Strategy<Value = Value> {
+    let endpoint = (1..4u8, any::<bool>(), weighted(0.3, some_of(&["zone-a", "zone-b"]))).prop_map(
+        |(host, ready, zone)| {
+            let mut endpoint = json!({ "addresses": [format!("10.0.0.{host}")],
+                "conditions": { "ready": ready, "serving": true, "terminating": !ready } });
+            if let Some(zone) = zone {
+                endpoint["zone"] = json!(zone);
+            }
+            endpoint
+        },
+    );
+    (meta(&["slice-0", "slice-1"]), some_of(&["s-0", "s-1"]), proptest::collection::vec(endpoint, 0..3))
+        .prop_map(|(mut metadata, service, endpoints)| {
+            metadata["labels"] = json!({ "kubernetes.io/service-name": service });
+            json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+                "addressType": "IPv4", "ports": [{ "name": "web", "port": 8080 }], "endpoints": endpoints })
+        })
+}
+
+fn backend() -> impl Strategy<Value = Value> {
+    let endpoints = select(vec![
+        json!([{ "ip": { "address": "127.0.0.1", "port": 3000 } }]),
+        json!([{ "fqdn": { "hostname": "up.example.com", "port": 80 } }]),
+        json!([{ "unix": { "path": "/run/app.sock" } }]),
+        json!([{ "ip": { "address": "nonsense", "port": 3000 } }]),
+    ]);
+    (meta(&["be-0", "be-1"]), endpoints).prop_map(|(metadata, endpoints)| {
+        json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "Backend", "metadata": metadata,
+            "spec": { "endpoints": endpoints } })
+    })
+}
+
+fn grant() -> impl Strategy<Value = Value> {
+    let from = (some_of(&["HTTPRoute", "Gateway", "ListenerSet"]), some_of(NAMESPACES))
+        .prop_map(|(kind, namespace)| json!({ "group": GROUP, "kind": kind, "namespace": namespace }));
+    let to = prop_oneof![
+        some_of(&["Service", "Secret"]).prop_map(|kind| json!({ "group": "", "kind": kind })),
+        Just(json!({ "group": "", "kind": "Secret", "name": "cert-0" })),
+        Just(json!({ "group": "gateway.envoyproxy.io", "kind": "Backend" })),
+    ];
+    let some = |strategy| proptest::collection::vec(strategy, 1..3);
+    (meta(&["grant-0", "grant-1"]), some(from.boxed()), some(to.boxed())).prop_map(|(metadata, from, to)| {
+        json!({ "apiVersion": API, "kind": "ReferenceGrant", "metadata": metadata,
+            "spec": { "from": from, "to": to } })
+    })
+}
+
+fn namespace() -> impl Strategy<Value = Value> {
+    (some_of(NAMESPACES), select(vec![json!({}), json!({ "team": "x" }), json!({ "team": "y" })])).prop_map(
+        |(name, labels)| {
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
+        },
+    )
+}
+
+fn secret() -> impl Strategy<Value = Value> {
+    let pair = |crt: &str, key: &str| json!({ "tls.crt": crt, "tls.key": key });
+    let data = select(vec![
+        pair(crate::certificates::FIRST.0, crate::certificates::FIRST.1),
+        pair(crate::certificates::SECOND.0, crate::certificates::SECOND.1),
+        pair(crate::certificates::FIRST.0, crate::certificates::SECOND.1),
+        pair("nonsense", ""),
+    ]);
+    (meta(SECRETS), data).prop_map(|(metadata, data)| {
+        json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata,
+            "stringData": data })
+    })
+}

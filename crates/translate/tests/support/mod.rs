@@ -1,0 +1,187 @@
+//! What a client of a world holds: outputs added up, and the rules that they must keep at every moment.
+
+// Every test binary takes what it needs.
+#![allow(dead_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gatehouse_api::ObjectRef;
+use gatehouse_model::{FleetKey, PortKey};
+use gatehouse_translate::{Outputs, Resource, ResourceKind, Watch};
+use serde_json::Value;
+
+/// Kind and name of a resource.
+pub type Name = (ResourceKind, Arc<str>);
+
+/// What one fleet holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    pub resources: BTreeMap<Name, Resource>,
+    /// How often a resource says that it names a cluster; zero is not kept.
+    pub edges: BTreeMap<(Name, Arc<str>), i64>,
+    pub watches: BTreeMap<PortKey, Watch>,
+}
+
+/// Everything that outputs added up to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Picture {
+    pub fleets: BTreeMap<FleetKey, Fleet>,
+    pub statuses: BTreeMap<ObjectRef, Value>,
+}
+
+impl Picture {
+    /// Adds the outputs of a settle.
+    pub fn absorb(&mut self, outputs: Outputs) {
+        for fleet in &outputs.removed_fleets {
+            assert!(self.fleets.remove(fleet).is_some(), "{fleet}: removed and never there");
+            assert!(!outputs.fleets.contains_key(fleet), "{fleet}: removed and changed at once");
+        }
+        for (key, change) in outputs.fleets {
+            let fleet = self.fleets.entry(key).or_default();
+            for name in change.removals {
+                fleet.resources.remove(&name);
+            }
+            for resource in change.upserts {
+                fleet.resources.insert((resource.kind, resource.name.clone()), resource);
+            }
+            for edge in change.edges {
+                let key = (edge.from, edge.cluster);
+                let count = fleet.edges.entry(key.clone()).or_default();
+                *count += i64::from(edge.delta);
+                if *count == 0 {
+                    fleet.edges.remove(&key);
+                }
+            }
+            for (port, watch) in change.watches {
+                match watch {
+                    Some(watch) => drop(fleet.watches.insert(port, watch)),
+                    None => drop(fleet.watches.remove(&port)),
+                }
+            }
+        }
+        for change in outputs.statuses {
+            match change.status {
+                Some(status) => drop(self.statuses.insert(change.object, status)),
+                None => drop(self.statuses.remove(&change.object)),
+            }
+        }
+    }
+
+    /// Everything that is wrong with the references among the resources; empty when nothing is.
+    pub fn dangling(&self) -> Vec<String> {
+        self.fleets.iter().flat_map(|(key, fleet)| fleet.dangling(key)).collect()
+    }
+}
+
+impl Fleet {
+    fn has(&self, kind: ResourceKind, name: &str) -> bool {
+        self.resources.contains_key(&(kind, name.into()))
+    }
+
+    fn dangling(&self, key: &FleetKey) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut named: BTreeSet<(Name, Arc<str>)> = BTreeSet::new();
+        for (name, resource) in &self.resources {
+            let json = decode(resource);
+            let mut refer = |kind: ResourceKind, target: &str| {
+                if !self.has(kind, target) {
+                    wrong.push(format!("{key}: {name:?} names {kind:?} {target}, which is not there"));
+                }
+            };
+            match resource.kind {
+                ResourceKind::VirtualHost => {
+                    for cluster in clusters_of(&json) {
+                        refer(ResourceKind::Cluster, &cluster);
+                        named.insert((name.clone(), cluster.into()));
+                    }
+                    let table = resource.name.rsplit_once('/').map_or("", |(table, _)| table);
+                    refer(ResourceKind::RouteConfiguration, table);
+                }
+                ResourceKind::Listener => {
+                    strings_at(&json, "route_config_name").iter().for_each(|table| {
+                        refer(ResourceKind::RouteConfiguration, table);
+                    });
+                    secrets_of(&json).iter().for_each(|secret| refer(ResourceKind::Secret, secret));
+                }
+                ResourceKind::Cluster if json["type"] == "EDS" => {
+                    refer(ResourceKind::Endpoint, &resource.name);
+                }
+                ResourceKind::Endpoint => refer(ResourceKind::Cluster, &resource.name),
+                ResourceKind::RouteConfiguration => {
+                    let prefix = format!("{}/", resource.name);
+                    let hosts = self.resources.keys().filter(|(kind, host)| {
+                        *kind == ResourceKind::VirtualHost && host.starts_with(&prefix)
+                    });
+                    if hosts.count() == 0 {
+                        wrong.push(format!("{key}: table {} has no virtual host", resource.name));
+                    }
+                }
+                ResourceKind::Cluster | ResourceKind::Secret => {}
+            }
+        }
+        let counted: BTreeSet<_> = self.edges.keys().cloned().collect();
+        for edge in named.symmetric_difference(&counted) {
+            wrong.push(format!("{key}: edges and bytes differ in {edge:?}"));
+        }
+        wrong.extend(self.edges.iter().filter(|(_, n)| **n < 0).map(|edge| format!("{key}: {edge:?}")));
+        for watch in self.watches.values() {
+            for (kind, name, version) in &watch.needs {
+                let held = self.resources.get(&(*kind, name.clone()));
+                if held.is_none_or(|resource| resource.version != *version) {
+                    wrong.push(format!("{key}: watch needs {kind:?} {name} {version}"));
+                }
+            }
+        }
+        wrong
+    }
+}
+
+/// A resource as readable JSON.
+pub fn decode(resource: &Resource) -> Value {
+    gatehouse_envoy::json::decode(resource.kind.type_url(), &resource.body).expect("what we encode decodes")
+}
+
+/// Clusters that the routes of a virtual host name.
+fn clusters_of(json: &Value) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = strings_at(json, "cluster").into_iter().collect();
+    visit(json, &mut |key, value| {
+        if key == "weighted_clusters" {
+            let clusters = value["clusters"].as_array().into_iter().flatten();
+            found.extend(clusters.filter_map(|c| Some(c["name"].as_str()?.to_owned())));
+        }
+    });
+    found
+}
+
+fn secrets_of(json: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    visit(json, &mut |key, value| {
+        if key == "tls_certificate_sds_secret_configs" {
+            let configs = value.as_array().into_iter().flatten();
+            found.extend(configs.filter_map(|c| Some(c["name"].as_str()?.to_owned())));
+        }
+    });
+    found
+}
+
+fn strings_at(json: &Value, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    visit(json, &mut |key, value| {
+        if key == name {
+            found.extend(value.as_str().map(str::to_owned));
+        }
+    });
+    found
+}
+
+fn visit(json: &Value, look: &mut impl FnMut(&str, &Value)) {
+    match json {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+            look(key, value);
+            visit(value, look);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| visit(item, look)),
+        _ => {}
+    }
+}
