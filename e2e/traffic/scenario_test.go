@@ -52,6 +52,10 @@ func (s *scenario) edit(t testing.TB, w *world) {
 func describe(present, absent []manifest.Object) string {
 	var b strings.Builder
 	for _, object := range present {
+		if object["kind"] == "Secret" {
+			fmt.Fprintf(&b, "--- a Secret: %s\n", manifest.FileName(object))
+			continue
+		}
 		text, _ := yaml.Marshal(object)
 		fmt.Fprintf(&b, "---\n%s", text)
 	}
