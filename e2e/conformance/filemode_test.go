@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"context"
-	"flag"
 	"io/fs"
 	"maps"
 	"os"
@@ -32,8 +31,6 @@ import (
 
 const gatewayClass = "gatehouse"
 
-var only = flag.String("only", "", "run a single test of the suite, by its short name")
-
 // ports are those of the suite's listeners that an unprivileged process may not bind.
 var ports = gatehouse.PortMap{80: 18080, 81: 18081, 443: 18443}
 
@@ -57,6 +54,9 @@ func TestFileModeConformance(t *testing.T) {
 // publish logs the table and writes it to the file that E2E_REPORT names.
 func publish(t *testing.T, collected *results) {
 	t.Log(collected)
+	if n := collected.failures(); n > 0 {
+		t.Errorf("%d tests did not pass", n)
+	}
 	if path := os.Getenv("E2E_REPORT"); path != "" {
 		if err := os.WriteFile(path, []byte(collected.String()), 0o600); err != nil {
 			t.Error(err)

@@ -27,9 +27,11 @@ const (
 
 // Config says who the backend claims to be and where it listens.
 type Config struct {
-	IP        string
-	HTTPPort  int // 0: do not listen
-	H2CPort   int // 0: do not listen
+	IP       string
+	HTTPPort int // 0: do not listen
+	H2CPort  int // 0: do not listen
+	// HTTP2 makes the HTTP port speak HTTP/2 with prior knowledge as well, which the image does not.
+	HTTP2     bool
 	Pod       string
 	Namespace string
 	Service   string
@@ -69,7 +71,7 @@ func Start(cfg Config) (*Server, error) {
 		handler http.Handler
 		h2c     bool
 	}{
-		{cfg.HTTPPort, s.httpHandler(), false},
+		{cfg.HTTPPort, s.httpHandler(), cfg.HTTP2},
 		{cfg.H2CPort, s.h2cHandler(), true},
 	}
 	for _, l := range listeners {

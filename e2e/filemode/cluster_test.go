@@ -254,7 +254,7 @@ func TestDeploymentsBecomeBackendsWithEndpoints(t *testing.T) {
 	}
 	defer response.Body.Close()
 	clientset := kubernetes.NewForConfigOrDie(f.RestConfig())
-	logs, err := clientset.CoreV1().Pods("ns").GetLogs("a-0", &corev1.PodLogOptions{}).DoRaw(ctx)
+	logs, err := clientset.CoreV1().Pods("ns").GetLogs("a-pod-0", &corev1.PodLogOptions{}).DoRaw(ctx)
 	if err != nil || len(logs) == 0 {
 		t.Errorf("no log of the request: %q, %v", logs, err)
 	}

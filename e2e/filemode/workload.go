@@ -82,7 +82,7 @@ func (w *workloads) reconcile() {
 func (w *workloads) scale(deployment *unstructured.Unstructured, wanted map[key]bool) {
 	replicas, _, _ := unstructured.NestedInt64(deployment.Object, "spec", "replicas")
 	for i := range replicas {
-		k := key{w.pods, deployment.GetNamespace(), fmt.Sprintf("%s-%d", deployment.GetName(), i)}
+		k := key{w.pods, deployment.GetNamespace(), podName(deployment.GetName(), i)}
 		wanted[k] = true
 		if w.running[k] == nil {
 			if err := w.start(k, deployment); err != nil {
@@ -143,4 +143,10 @@ func speaksHTTP(deployment *unstructured.Unstructured) bool {
 		}
 	}
 	return true
+}
+
+// podName has the two suffixes that a Deployment's pods have; the suite takes them off to find the
+// backend.
+func podName(deployment string, index int64) string {
+	return fmt.Sprintf("%s-pod-%d", deployment, index)
 }

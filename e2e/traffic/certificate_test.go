@@ -48,6 +48,14 @@ func rotatedCertificate(t *testing.T, w *world) *scenario {
 	}
 }
 
+// overTLS has clients that keep their HTTPS connections while certificates and listeners change.
+func overTLS(w *world) *scenario {
+	s := alternatingBackends("over-tls")
+	s.address = w.tlsListener()
+	s.request = func(int) request { return request{host: host("over-tls"), path: "/", tls: true} }
+	return s
+}
+
 // certificate is the Secret with a self-signed certificate of a common name.
 func certificate(t *testing.T, commonName string) manifest.Object {
 	t.Helper()

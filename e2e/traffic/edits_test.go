@@ -12,7 +12,7 @@ const (
 	totalEdits = 500
 	// pace is the time between two groups of edits, checkpoint the number of groups after which all
 	// that was written must be served.
-	pace       = 130 * time.Millisecond
+	pace       = 110 * time.Millisecond
 	checkpoint = 25
 )
 
@@ -58,7 +58,9 @@ func editedWorld(t *testing.T) (*world, []*scenario) {
 		addresses = append(addresses, w.backend(t, fmt.Sprintf("pool-%d", i+1), 10+i))
 	}
 	scenarios := append(routeScenarios(), topologyScenarios(w, addresses)...)
-	return w, append(scenarios, rotatedCertificate(t, w))
+	scenarios = append(scenarios, precedenceScenarios()...)
+	scenarios = append(scenarios, backendScenarios(t, w)...)
+	return w, append(scenarios, rotatedCertificate(t, w), overTLS(w))
 }
 
 // openAll opens WebSockets on a route that nobody edits and on routes that are edited all the time,

@@ -52,6 +52,10 @@ func (s *scenario) edit(t testing.TB, w *world) {
 func describe(present, absent []manifest.Object) string {
 	var b strings.Builder
 	for _, object := range present {
+		if object["kind"] == "Secret" {
+			fmt.Fprintf(&b, "--- a Secret: %s\n", manifest.FileName(object))
+			continue
+		}
 		text, _ := yaml.Marshal(object)
 		fmt.Fprintf(&b, "---\n%s", text)
 	}
@@ -81,7 +85,7 @@ func (s *scenario) verify(r *reply) error {
 
 // settle waits until the last version, and only that, is served.
 func (s *scenario) settle(w *world, limit time.Duration) error {
-	client := s.client()
+	client, _ := s.client()
 	defer client.CloseIdleConnections()
 	last := s.timeline.last()
 	var failure error
@@ -103,12 +107,12 @@ func (s *scenario) target(w *world) string {
 	return w.listener()
 }
 
-func (s *scenario) client() *http.Client {
-	client := newClient()
+func (s *scenario) client() (*http.Client, *connections) {
+	client, count := newCountingClient()
 	if s.fresh {
 		client.Transport.(*http.Transport).DisableKeepAlives = true
 	}
-	return client
+	return client, count
 }
 
 // load runs the clients of scenarios until it is stopped; the first unexpected reply ends it.
@@ -120,8 +124,9 @@ type load struct {
 	failed  chan struct{}
 	failure error
 
-	mu     sync.Mutex
-	counts map[string]int
+	mu      sync.Mutex
+	counts  map[string]int
+	dropped []string
 }
 
 func startLoad(w *world, scenarios []*scenario) *load {
@@ -135,14 +140,10 @@ func startLoad(w *world, scenarios []*scenario) *load {
 }
 
 func (l *load) run(w *world, s *scenario) {
-	client := s.client()
+	client, connections := s.client()
 	defer client.CloseIdleConnections()
 	sent := 0
-	defer func() {
-		l.mu.Lock()
-		l.counts[s.name] += sent
-		l.mu.Unlock()
-	}()
+	defer func() { l.note(s, sent, int(connections.opened.Load())) }()
 	for {
 		select {
 		case <-l.stop:
@@ -160,6 +161,18 @@ func (l *load) run(w *world, s *scenario) {
 	}
 }
 
+// note adds up a client's work. A client that keeps its connection must have needed only one: Go
+// sends a request again, without a word, when an idle connection turns out to be closed, so a
+// drained listener shows only here.
+func (l *load) note(s *scenario, sent, opened int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts[s.name] += sent
+	if !s.fresh && opened > 1 {
+		l.dropped = append(l.dropped, fmt.Sprintf("a client of scenario %q needed %d connections for %d requests", s.name, opened, sent))
+	}
+}
+
 func (l *load) fail(err error) {
 	l.once.Do(func() {
 		l.failure = err
@@ -174,6 +187,9 @@ func (l *load) end(t testing.TB) {
 	l.clients.Wait()
 	if l.failure != nil {
 		t.Fatalf("first unexpected reply: %v", l.failure)
+	}
+	for _, complaint := range l.dropped {
+		t.Errorf("connections were closed: %s", complaint)
 	}
 	for name, count := range l.counts {
 		if count == 0 {

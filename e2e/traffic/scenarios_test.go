@@ -95,6 +95,30 @@ func routeScenarios() []*scenario {
 			}),
 		cors(),
 		retries(),
+		routeScenario("rewrite",
+			func(v int) string {
+				return fmt.Sprintf(`{backendRefs: [{name: a, port: 80}], filters: [{type: URLRewrite,
+					urlRewrite: {hostname: v%d.test, path: {type: ReplaceFullPath, replaceFullPath: /v%d}}}]}`, v, v)
+			},
+			func(v int, r *reply) error {
+				if got := r.seen(); r.err == nil && (got.Path != fmt.Sprintf("/v%d", v) || got.Host != fmt.Sprintf("v%d.test", v)) {
+					return fmt.Errorf("the backend saw %s%s", got.Host, got.Path)
+				}
+				return all(r, code(200), from("a"))
+			}),
+		routeScenario("redirect",
+			func(v int) string {
+				return []string{
+					`{backendRefs: [{name: b, port: 80}]}`,
+					`{filters: [{type: RequestRedirect, requestRedirect: {hostname: elsewhere.test, statusCode: 302}}]}`,
+				}[v%2]
+			},
+			func(v int, r *reply) error {
+				if v%2 == 1 {
+					return all(r, code(302))
+				}
+				return all(r, code(200), from("b"))
+			}),
 	}
 }
 

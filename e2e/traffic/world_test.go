@@ -63,7 +63,7 @@ func (w *world) backend(t *testing.T, name string, index int) string {
 	ip := net.ParseIP(w.address).To4()
 	address := fmt.Sprintf("127.41.%d.%d", ip[2], index+1)
 	server, err := echo.Start(echo.Config{
-		IP: address, HTTPPort: backendPort, Pod: name, Header: map[string]string{"X-Backend": name},
+		IP: address, HTTPPort: backendPort, HTTP2: true, Pod: name, Header: map[string]string{"X-Backend": name},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -134,14 +134,32 @@ func status(code int) func(*reply) bool {
 	return func(r *reply) bool { return r.err == nil && r.code == code }
 }
 
+// connections counts the connections that a client opened.
+type connections struct{ opened atomic.Int32 }
+
+func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err == nil {
+		c.opened.Add(1)
+	}
+	return conn, err
+}
+
 func newClient() *http.Client {
+	client, _ := newCountingClient()
+	return client
+}
+
+func newCountingClient() (*http.Client, *connections) {
+	count := &connections{}
 	return &http.Client{
 		Timeout: 20 * time.Second,
 		Transport: &http.Transport{
-			MaxIdleConnsPerHost: 4, DisableCompression: true,
+			DialContext: count.dial, MaxIdleConnsPerHost: 4, DisableCompression: true,
 			// Certificates are self-signed; tests look at which one came.
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: tlsHost},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	}, count
 }
