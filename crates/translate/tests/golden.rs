@@ -9,7 +9,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gatehouse_testkit::objects;
 use gatehouse_translate::{Change, Config, World};
@@ -64,7 +64,7 @@ impl Settings {
 #[test]
 fn every_case_gives_what_it_expects() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let cases = case_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"));
+    let cases = support::cases();
     assert!(cases.len() >= 40, "only {} cases were found", cases.len());
     let mut failures = String::new();
     for path in cases {
@@ -90,7 +90,9 @@ fn render(input: &str, written: &str, path: &Path) -> String {
         .first()
         .and_then(|document| document.get("expected"))
         .filter(|expected| !expected.is_null())
-        .map(|expected| serde_json::from_value(expected.clone()).unwrap_or_else(|e| panic!("{path:?}: {e}")));
+        .map(|expected| {
+            serde_json::from_value(expected.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        });
     let Expected { settings, kinds, .. } = written.unwrap_or_default();
     let picture = translate(input, settings.config(), path);
     let expected = Expected {
@@ -105,8 +107,8 @@ fn render(input: &str, written: &str, path: &Path) -> String {
 
 fn translate(input: &str, config: Config, path: &Path) -> Picture {
     let mut world = World::new(config);
-    for document in objects::documents(input).unwrap_or_else(|e| panic!("{path:?}: {e}")) {
-        let object = objects::object(document).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+    for document in objects::documents(input).unwrap_or_else(|e| panic!("{}: {e}", path.display())) {
+        let object = objects::object(document).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         world.apply(Change::Upsert(Box::new(object)));
     }
     let mut picture = Picture::default();
@@ -164,20 +166,6 @@ fn resources(
         }
     }
     all
-}
-
-fn case_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("the folder of cases").map(|entry| entry.expect("an entry")) {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(case_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
 }
 
 fn first_difference(old: &str, new: &str) -> String {
