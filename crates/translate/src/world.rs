@@ -42,6 +42,7 @@ pub struct World {
     fleets: BTreeSet<FleetKey>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
+    encoded: u64,
 }
 
 #[derive(Debug)]
@@ -55,7 +56,7 @@ struct Stages {
     lowered: Stage<RouteKey, Arc<Lowered>>,
     fragments: Stage<FragmentsKey, Arc<Fragments>>,
     clusters: Stage<ClusterKey, Arc<Resource>>,
-    endpoints: Stage<ClusterKey, Arc<Resource>>,
+    endpoints: Stage<ClusterKey, Option<Arc<Resource>>>,
     class_status: Stage<Arc<str>, Value>,
     gateway_status: Stage<NamespacedName, Value>,
     set_status: Stage<NamespacedName, Value>,
@@ -116,6 +117,7 @@ impl World {
             contexts_of: HashMap::new(),
             fleets: BTreeSet::new(),
             emitted_ports: HashMap::new(),
+            encoded: 0,
             config,
             graph,
         }
@@ -180,6 +182,11 @@ impl World {
     /// Virtual hosts put together and bytes copied for that since the start.
     pub fn host_work(&self) -> (u64, u64) {
         (self.hosts.work.assembled, self.hosts.work.copied)
+    }
+
+    /// Bytes of fragments encoded since the start, those that turned out equal included.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.encoded
     }
 
     /// Runs everything that the changes touch and returns what differs from the last settle.
@@ -330,10 +337,12 @@ impl World {
         for key in &routes {
             self.mark_fragments(key);
         }
-        let Self { graph, facts, stages, .. } = self;
-        stages
-            .fragments
-            .settle(graph, |reads, key| fragments(facts, &stages.bindings, &stages.lowered, reads, key));
+        let Self { graph, facts, stages, encoded, .. } = self;
+        stages.fragments.settle(graph, |reads, key| {
+            let made = fragments(facts, &stages.bindings, &stages.lowered, reads, key);
+            *encoded += made.iter().flat_map(|made| &made.list).map(|f| f.bytes.len() as u64).sum::<u64>();
+            made
+        });
         routes.extend(stages.fragments.take_changed().into_iter().map(|(route, _)| route));
         for key in &routes {
             self.place_route(key);
@@ -398,10 +407,13 @@ impl World {
             dirty.insert((fleet, key, ResourceKind::Endpoint));
         }
         for (fleet, key, kind) in dirty {
-            let stage = if kind == ResourceKind::Cluster { &stages.clusters } else { &stages.endpoints };
+            let resource = match kind {
+                ResourceKind::Cluster => stages.clusters.peek(&key),
+                _ => stages.endpoints.peek(&key).and_then(Option::as_ref),
+            };
             let used = clusters_used.uses(&fleet, &key);
             let out = outputs.fleets.entry(fleet).or_default();
-            match stage.peek(&key).filter(|_| used) {
+            match resource.filter(|_| used) {
                 Some(resource) => out.upserts.push((**resource).clone()),
                 None => out.removals.push((kind, names::cluster(&key).0)),
             }

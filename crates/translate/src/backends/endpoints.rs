@@ -17,10 +17,10 @@ use crate::output::{Resource, ResourceKind};
 
 type Zones = BTreeMap<Arc<str>, Vec<Endpoint>>;
 
-/// Stage: a cluster's load assignment; `None` when the backend is gone or Envoy resolves names itself.
-pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Arc<Resource>> {
+/// Stage: a cluster's load assignment; none while Envoy resolves names itself, `None` when the backend is gone.
+pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Option<Arc<Resource>>> {
     if discovery(facts, reads, key)? != Discovery::Eds {
-        return None;
+        return Some(None);
     }
     let mut zones = match key.kind {
         BackendKind::Service => of_service(facts, reads, key)?,
@@ -33,7 +33,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
     let cluster = names::cluster(key);
     let endpoints = Endpoints { cluster: cluster.clone(), localities: zones.into_iter().collect() };
     let body = gatehouse_envoy::encode::endpoints(&endpoints);
-    Some(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body)))
+    Some(Some(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body))))
 }
 
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {
