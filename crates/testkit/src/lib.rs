@@ -3,4 +3,6 @@
 pub mod certificates;
 pub mod echo;
 pub mod events;
+pub mod hostile;
 pub mod objects;
+pub mod scale;

@@ -13,27 +13,27 @@ use gatehouse_translate::{Outputs, Resource, ResourceKind, Watch};
 use serde_json::Value;
 
 /// Kind and name of a resource.
-pub type Name = (ResourceKind, Arc<str>);
+pub(crate) type Name = (ResourceKind, Arc<str>);
 
 /// What one fleet holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fleet {
-    pub resources: BTreeMap<Name, Resource>,
+pub(crate) struct Fleet {
+    pub(crate) resources: BTreeMap<Name, Resource>,
     /// How often a resource says that it names a cluster; zero is not kept.
-    pub edges: BTreeMap<(Name, Arc<str>), i64>,
-    pub watches: BTreeMap<PortKey, Watch>,
+    pub(crate) edges: BTreeMap<(Name, Arc<str>), i64>,
+    pub(crate) watches: BTreeMap<PortKey, Watch>,
 }
 
 /// Everything that outputs added up to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Picture {
-    pub fleets: BTreeMap<FleetKey, Fleet>,
-    pub statuses: BTreeMap<ObjectRef, Value>,
+pub(crate) struct Picture {
+    pub(crate) fleets: BTreeMap<FleetKey, Fleet>,
+    pub(crate) statuses: BTreeMap<ObjectRef, Value>,
 }
 
 impl Picture {
     /// Adds the outputs of a settle.
-    pub fn absorb(&mut self, outputs: Outputs) {
+    pub(crate) fn absorb(&mut self, outputs: Outputs) {
         for fleet in &outputs.removed_fleets {
             assert!(self.fleets.remove(fleet).is_some(), "{fleet}: removed and never there");
             assert!(!outputs.fleets.contains_key(fleet), "{fleet}: removed and changed at once");
@@ -70,7 +70,7 @@ impl Picture {
     }
 
     /// Everything that is wrong with the references among the resources; empty when nothing is.
-    pub fn dangling(&self) -> Vec<String> {
+    pub(crate) fn dangling(&self) -> Vec<String> {
         self.fleets.iter().flat_map(|(key, fleet)| fleet.dangling(key)).collect()
     }
 }
@@ -139,7 +139,7 @@ impl Fleet {
 }
 
 /// A resource as readable JSON.
-pub fn decode(resource: &Resource) -> Value {
+pub(crate) fn decode(resource: &Resource) -> Value {
     let kind = match resource.kind {
         ResourceKind::Cluster => ResourceType::Cluster,
         ResourceKind::Endpoint => ResourceType::Endpoints,
