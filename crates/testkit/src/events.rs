@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
+use crate::certificates::{FIRST, SECOND};
 use crate::objects::written;
 
 /// One thing that happens.
@@ -61,43 +62,64 @@ pub fn secrets() -> Vec<ObjectRef> {
     NAMESPACES.iter().flat_map(|ns| SECRETS.iter().map(move |name| secret(ns, name))).collect()
 }
 
-/// A sequence of events.
+/// A sequence of events, after some objects that nearly everything needs (and that may go like the others).
 pub fn events(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Event>> {
-    proptest::collection::vec(event(), length)
+    proptest::collection::vec(event(), length).prop_map(|events| {
+        let base = base().into_iter().map(|object| Event::Upsert(Box::new(written(object))));
+        base.chain(events).collect()
+    })
+}
+
+fn base() -> [Value; 4] {
+    let named = |name: &str| json!({ "namespace": NAMESPACES[0], "name": name });
+    [
+        json!({ "apiVersion": API, "kind": "GatewayClass", "metadata": { "name": "one" },
+            "spec": { "controllerName": OURS } }),
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": named("s-0"),
+            "spec": { "ports": [{ "name": "web", "port": 80 }] } }),
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": named("cert-0"),
+            "stringData": { "tls.crt": FIRST.0, "tls.key": FIRST.1 } }),
+        json!({ "apiVersion": API, "kind": "Gateway", "metadata": named("gw-0"),
+            "spec": { "gatewayClassName": "one", "listeners": [{ "name": "l0", "port": 80, "protocol": "HTTP" }],
+                "allowedListeners": { "namespaces": { "from": "All" } } } }),
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        30 => object().prop_map(|object| Event::Upsert(Box::new(written(object)))),
-        8 => object().prop_map(|object| Event::Remove(written(object).key())),
+        30 => any_object().prop_map(|object| Event::Upsert(Box::new(written(object)))),
+        4 => any_object().prop_map(|object| Event::Remove(written(object).key())),
         2 => select(secrets()).prop_map(Event::Forget),
         6 => Just(Event::Settle),
     ]
 }
 
 const GROUP: &str = "gateway.networking.k8s.io";
+const OURS: &str = "gatehouse.dev/gatewayclass-controller";
 const API: &str = "gateway.networking.k8s.io/v1";
 const NAMESPACES: &[&str] = &["a", "b"];
 const SECRETS: &[&str] = &["cert-0", "cert-1"];
 const HOSTS: &[&str] = &["a.example.com", "*.example.com", "b.a.example.com", "*.com", "other.org"];
 
-fn object() -> impl Strategy<Value = Value> {
+/// An object of any kind of the universe, as JSON.
+pub fn any_object() -> impl Strategy<Value = Value> {
     prop_oneof![
-        1 => class(),
-        4 => gateway(),
-        3 => listener_set(),
-        8 => route(),
-        3 => service(),
-        3 => slice(),
-        2 => backend(),
-        2 => grant(),
-        2 => namespace(),
-        4 => secret(),
+        1 => class().boxed(),
+        4 => gateway().boxed(),
+        3 => listener_set().boxed(),
+        10 => route().boxed(),
+        3 => service().boxed(),
+        3 => slice().boxed(),
+        2 => backend().boxed(),
+        2 => grant().boxed(),
+        2 => namespace().boxed(),
+        4 => secret().boxed(),
     ]
 }
 
+/// The first name half of the time, so that objects meet.
 fn some_of(names: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
-    select(names)
+    prop_oneof![Just(names[0]), select(names)]
 }
 
 fn meta(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
@@ -113,9 +135,8 @@ fn meta(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
 }
 
 fn class() -> impl Strategy<Value = Value> {
-    let ours = "gatehouse.dev/gatewayclass-controller";
-    let controller = select(vec![ours, ours, ours, "example.com/other"]);
-    let parameters = weighted(0.1, Just(json!({ "group": "g", "kind": "K", "name": "n" })));
+    let controller = prop_oneof![5 => Just(OURS), 1 => Just("example.com/other")];
+    let parameters = weighted(0.05, Just(json!({ "group": "g", "kind": "K", "name": "n" })));
     (some_of(&["one", "two"]), controller, parameters).prop_map(|(name, controller, parameters)| {
         let mut spec = json!({ "controllerName": controller });
         if let Some(parameters) = parameters {
@@ -127,7 +148,12 @@ fn class() -> impl Strategy<Value = Value> {
 
 fn from_namespaces() -> impl Strategy<Value = Value> {
     let selector = json!({ "from": "Selector", "selector": { "matchLabels": { "team": "x" } } });
-    select(vec![json!({ "from": "All" }), json!({ "from": "Same" }), selector, json!({ "from": "None" })])
+    prop_oneof![
+        4 => Just(json!({ "from": "All" })),
+        2 => Just(json!({ "from": "Same" })),
+        2 => Just(selector),
+        1 => Just(json!({ "from": "None" })),
+    ]
 }
 
 fn certificate_ref() -> impl Strategy<Value = Value> {
@@ -142,19 +168,24 @@ fn certificate_ref() -> impl Strategy<Value = Value> {
 
 fn listener(name: usize) -> impl Strategy<Value = Value> {
     let kinds = prop_oneof![
-        6 => Just(json!([])),
+        8 => Just(json!([])),
         1 => Just(json!([{ "kind": "HTTPRoute" }])),
         1 => Just(json!([{ "kind": "GRPCRoute" }])),
     ];
     (
-        select(vec!["HTTP", "HTTP", "HTTPS", "HTTPS", "TCP"]),
-        select(vec![80, 443, 443]),
+        prop_oneof![
+            5 => Just(("HTTP", 80)),
+            5 => Just(("HTTPS", 443)),
+            1 => Just(("HTTP", 443)),
+            1 => Just(("HTTPS", 80)),
+            1 => Just(("TCP", 80)),
+        ],
         weighted(0.6, some_of(HOSTS)),
         from_namespaces(),
         kinds,
         proptest::collection::vec(certificate_ref(), 0..3),
     )
-        .prop_map(move |(protocol, port, hostname, namespaces, kinds, certificates)| {
+        .prop_map(move |((protocol, port), hostname, namespaces, kinds, certificates)| {
             let mut listener = json!({
                 "name": format!("l{name}"),
                 "port": port,
@@ -172,19 +203,19 @@ fn listener(name: usize) -> impl Strategy<Value = Value> {
 }
 
 fn listeners() -> impl Strategy<Value = Value> {
-    (listener(0), weighted(0.7, listener(1)), weighted(0.5, listener(2))).prop_map(
+    (listener(0).boxed(), weighted(0.7, listener(1).boxed()), weighted(0.5, listener(2).boxed())).prop_map(
         |(first, second, third)| Value::Array([Some(first), second, third].into_iter().flatten().collect()),
     )
 }
 
 fn gateway() -> impl Strategy<Value = Value> {
     let addresses = prop_oneof![
-        6 => Just(json!([])),
-        1 => Just(json!([{ "value": "127.0.0.2" }])),
+        9 => Just(json!([])),
+        2 => Just(json!([{ "value": "127.0.0.2" }])),
         1 => Just(json!([{ "value": "127.0.0.3" }])),
         1 => Just(json!([{ "type": "Hostname", "value": "x.example.com" }])),
     ];
-    (meta(&["gw-0", "gw-1"]), select(vec!["one", "one", "two"]), listeners(), from_namespaces(), addresses)
+    (meta(&["gw-0", "gw-1"]), some_of(&["one", "one", "two"]), listeners(), from_namespaces(), addresses)
         .prop_map(|(metadata, class, listeners, allowed, addresses)| {
             json!({ "apiVersion": API, "kind": "Gateway", "metadata": metadata, "spec": {
                 "gatewayClassName": class,
@@ -196,7 +227,7 @@ fn gateway() -> impl Strategy<Value = Value> {
 }
 
 fn gateway_ref() -> impl Strategy<Value = Value> {
-    (weighted(0.5, some_of(NAMESPACES)), some_of(&["gw-0", "gw-1"])).prop_map(|(namespace, name)| {
+    (weighted(0.7, some_of(NAMESPACES)), some_of(&["gw-0", "gw-1"])).prop_map(|(namespace, name)| {
         let mut reference = json!({ "name": name });
         if let Some(namespace) = namespace {
             reference["namespace"] = json!(namespace);
@@ -222,8 +253,8 @@ fn parent() -> impl Strategy<Value = Value> {
             reference
         });
     let section = weighted(0.3, some_of(&["l0", "l1", "l2"]));
-    (prop_oneof![3 => gateway_ref(), 1 => set], section, weighted(0.2, select(vec![80, 443]))).prop_map(
-        |(mut parent, section, port)| {
+    (prop_oneof![3 => gateway_ref(), 1 => set.boxed()], section, weighted(0.1, select(vec![80, 443])))
+        .prop_map(|(mut parent, section, port)| {
             if let Some(section) = section {
                 parent["sectionName"] = json!(section);
             }
@@ -231,13 +262,12 @@ fn parent() -> impl Strategy<Value = Value> {
                 parent["port"] = json!(port);
             }
             parent
-        },
-    )
+        })
 }
 
 fn backend_ref() -> impl Strategy<Value = Value> {
     let kind = prop_oneof![
-        4 => (some_of(&["s-0", "s-1"]), select(vec![80, 81]))
+        4 => (some_of(&["s-0", "s-1"]), select(vec![80, 80, 80, 81]))
             .prop_map(|(name, port)| json!({ "name": name, "port": port })),
         1 => some_of(&["be-0", "be-1"])
             .prop_map(|name| json!({ "group": "gateway.envoyproxy.io", "kind": "Backend", "name": name })),
@@ -272,13 +302,13 @@ fn filter() -> impl Strategy<Value = Value> {
         1 => Just(set("bad\nvalue")),
         2 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "hostname": "to.example.com" } })),
         1 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "scheme": "https" } })),
-        2 => mirror,
+        2 => mirror.boxed(),
         1 => Just(json!({ "type": "ExtensionRef",
             "extensionRef": { "group": "g", "kind": "K", "name": "n" } })),
     ]
 }
 
-fn rule() -> impl Strategy<Value = Value> {
+fn rule() -> BoxedStrategy<Value> {
     let path = select(vec![
         json!({ "type": "PathPrefix", "value": "/" }),
         json!({ "type": "PathPrefix", "value": "/a" }),
@@ -296,7 +326,7 @@ fn rule() -> impl Strategy<Value = Value> {
     (
         proptest::collection::vec(matched, 0..3),
         weighted(0.3, filter()),
-        proptest::collection::vec(backend_ref(), 0..3),
+        proptest::collection::vec(backend_ref(), 1..3),
         weighted(0.1, Just(json!({ "request": "3s" }))),
     )
         .prop_map(|(matches, filter, backends, timeouts)| {
@@ -307,13 +337,14 @@ fn rule() -> impl Strategy<Value = Value> {
             }
             rule
         })
+        .boxed()
 }
 
 fn route() -> impl Strategy<Value = Value> {
     (
         meta(&["r-0", "r-1", "r-2"]),
         proptest::collection::vec(parent(), 1..3),
-        proptest::collection::vec(some_of(HOSTS), 0..3),
+        proptest::collection::vec(select(HOSTS), 0..3),
         proptest::collection::vec(rule(), 1..3),
     )
         .prop_map(|(metadata, parents, hostnames, rules)| {
@@ -393,9 +424,10 @@ fn namespace() -> impl Strategy<Value = Value> {
 fn secret() -> impl Strategy<Value = Value> {
     let pair = |crt: &str, key: &str| json!({ "tls.crt": crt, "tls.key": key });
     let data = select(vec![
-        pair(crate::certificates::FIRST.0, crate::certificates::FIRST.1),
-        pair(crate::certificates::SECOND.0, crate::certificates::SECOND.1),
-        pair(crate::certificates::FIRST.0, crate::certificates::SECOND.1),
+        pair(FIRST.0, FIRST.1),
+        pair(FIRST.0, FIRST.1),
+        pair(SECOND.0, SECOND.1),
+        pair(FIRST.0, SECOND.1),
         pair("nonsense", ""),
     ]);
     (meta(SECRETS), data).prop_map(|(metadata, data)| {

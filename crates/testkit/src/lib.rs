@@ -3,5 +3,7 @@
 pub mod certificates;
 pub mod echo;
 pub mod events;
+pub mod hostile;
 pub mod objects;
+pub mod scale;
 pub mod xds_client;

@@ -9,7 +9,7 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
 use serde_json::Value;
 
 use crate::attach::{Bindings, Points, bindings};
-use crate::backends::{ClusterKey, cluster, endpoints};
+use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, SecretSource};
 use crate::facts::{Change, Facts, Held};
@@ -42,6 +42,7 @@ pub struct World {
     fleets: BTreeSet<FleetKey>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
+    encoded: u64,
 }
 
 /// A status as JSON text; `null` when there is nothing to say.
@@ -58,7 +59,7 @@ struct Stages {
     lowered: Stage<RouteKey, Arc<Lowered>>,
     fragments: Stage<FragmentsKey, Arc<Fragments>>,
     clusters: Stage<ClusterKey, Arc<Resource>>,
-    endpoints: Stage<ClusterKey, Arc<Resource>>,
+    endpoints: Stage<ClusterKey, Assignment>,
     class_status: Stage<Arc<str>, StatusText>,
     gateway_status: Stage<NamespacedName, StatusText>,
     set_status: Stage<NamespacedName, StatusText>,
@@ -119,6 +120,7 @@ impl World {
             contexts_of: HashMap::new(),
             fleets: BTreeSet::new(),
             emitted_ports: HashMap::new(),
+            encoded: 0,
             config,
             graph,
         }
@@ -183,6 +185,11 @@ impl World {
     /// Virtual hosts put together and bytes copied for that since the start.
     pub fn host_work(&self) -> (u64, u64) {
         (self.hosts.work.assembled, self.hosts.work.copied)
+    }
+
+    /// Bytes of fragments encoded since the start, those that turned out equal included.
+    pub fn encoded_bytes(&self) -> u64 {
+        self.encoded
     }
 
     /// Runs everything that the changes touch and returns what differs from the last settle.
@@ -333,10 +340,12 @@ impl World {
         for key in &routes {
             self.mark_fragments(key);
         }
-        let Self { graph, facts, stages, .. } = self;
-        stages
-            .fragments
-            .settle(graph, |reads, key| fragments(facts, &stages.bindings, &stages.lowered, reads, key));
+        let Self { graph, facts, stages, encoded, .. } = self;
+        stages.fragments.settle(graph, |reads, key| {
+            let made = fragments(facts, &stages.bindings, &stages.lowered, reads, key);
+            *encoded += made.iter().flat_map(|made| &made.list).map(|f| f.bytes.len() as u64).sum::<u64>();
+            made
+        });
         routes.extend(stages.fragments.take_changed().into_iter().map(|(route, _)| route));
         for key in &routes {
             self.place_route(key);
@@ -401,10 +410,13 @@ impl World {
             dirty.insert((fleet, key, ResourceKind::Endpoint));
         }
         for (fleet, key, kind) in dirty {
-            let stage = if kind == ResourceKind::Cluster { &stages.clusters } else { &stages.endpoints };
+            let resource = match kind {
+                ResourceKind::Cluster => stages.clusters.peek(&key),
+                _ => stages.endpoints.peek(&key).and_then(Assignment::given),
+            };
             let used = clusters_used.uses(&fleet, &key);
             let out = outputs.fleets.entry(fleet).or_default();
-            match stage.peek(&key).filter(|_| used) {
+            match resource.filter(|_| used) {
                 Some(resource) => out.upserts.push((**resource).clone()),
                 None => out.removals.push((kind, names::cluster(&key).0)),
             }
@@ -501,8 +513,7 @@ fn text(status: &Value) -> StatusText {
 }
 
 fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&StatusText>) -> StatusChange {
-    let status =
-        status.and_then(|text| serde_json::from_str(text).ok()).filter(|status: &Value| !status.is_null());
+    let status = status.filter(|status| &***status != "null").cloned();
     StatusChange { object, generation: generation.unwrap_or_default(), status }
 }
 

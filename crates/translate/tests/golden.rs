@@ -113,9 +113,9 @@ fn translate(input: &str, config: Config, path: &Path) -> Picture {
     }
     let mut picture = Picture::default();
     picture.absorb(world.settle());
-    assert_eq!(world.take_panics(), [], "{path:?}");
+    assert_eq!(world.take_panics(), [], "{}", path.display());
     let dangling = picture.dangling();
-    assert!(dangling.is_empty(), "{path:?}: {dangling:#?}");
+    assert!(dangling.is_empty(), "{}: {dangling:#?}", path.display());
     picture
 }
 
@@ -171,6 +171,6 @@ fn resources(
 fn first_difference(old: &str, new: &str) -> String {
     let line = old.lines().zip(new.lines()).take_while(|(a, b)| a == b).count();
     let around =
-        |text: &str| text.lines().skip(line).take(6).map(|l| format!("    {l}\n")).collect::<String>();
+        |text: &str| text.lines().skip(line).take(6).map(|l| ["    ", l, "\n"].concat()).collect::<String>();
     format!("  line {}: expected\n{}  but it is\n{}", line + 1, around(old), around(new))
 }

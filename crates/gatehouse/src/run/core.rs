@@ -168,7 +168,7 @@ impl Core {
             let now = Timestamp::now();
             let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
             for status in statuses {
-                document.status(status, now);
+                document.status(&status, now);
             }
             drop(document);
             self.document.touch();

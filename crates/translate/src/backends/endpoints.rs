@@ -17,10 +17,27 @@ use crate::output::{Resource, ResourceKind};
 
 type Zones = BTreeMap<Arc<str>, Vec<Endpoint>>;
 
-/// Stage: a cluster's load assignment; `None` when the backend is gone or Envoy resolves names itself.
-pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Arc<Resource>> {
+/// A cluster's load assignment, if it takes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Assignment {
+    /// Envoy resolves names itself.
+    ByName,
+    Given(Arc<Resource>),
+}
+
+impl Assignment {
+    pub(crate) fn given(&self) -> Option<&Arc<Resource>> {
+        match self {
+            Self::ByName => None,
+            Self::Given(resource) => Some(resource),
+        }
+    }
+}
+
+/// Stage: a cluster's load assignment; `None` when the backend is gone.
+pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
     if discovery(facts, reads, key)? != Discovery::Eds {
-        return None;
+        return Some(Assignment::ByName);
     }
     let mut zones = match key.kind {
         BackendKind::Service => of_service(facts, reads, key)?,
@@ -33,7 +50,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
     let cluster = names::cluster(key);
     let endpoints = Endpoints { cluster: cluster.clone(), localities: zones.into_iter().collect() };
     let body = gatehouse_envoy::encode::endpoints(&endpoints);
-    Some(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body)))
+    Some(Assignment::Given(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body))))
 }
 
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {

@@ -14,27 +14,27 @@ use gatehouse_translate::{Outputs, Resource, ResourceKind, Watch};
 use serde_json::Value;
 
 /// Kind and name of a resource.
-pub type Name = (ResourceKind, Arc<str>);
+pub(crate) type Name = (ResourceKind, Arc<str>);
 
 /// What one fleet holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fleet {
-    pub resources: BTreeMap<Name, Resource>,
+pub(crate) struct Fleet {
+    pub(crate) resources: BTreeMap<Name, Resource>,
     /// How often a resource says that it names a cluster; zero is not kept.
-    pub edges: BTreeMap<(Name, Arc<str>), i64>,
-    pub watches: BTreeMap<PortKey, Watch>,
+    pub(crate) edges: BTreeMap<(Name, Arc<str>), i64>,
+    pub(crate) watches: BTreeMap<PortKey, Watch>,
 }
 
 /// Everything that outputs added up to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Picture {
-    pub fleets: BTreeMap<FleetKey, Fleet>,
-    pub statuses: BTreeMap<ObjectRef, Value>,
+pub(crate) struct Picture {
+    pub(crate) fleets: BTreeMap<FleetKey, Fleet>,
+    pub(crate) statuses: BTreeMap<ObjectRef, Value>,
 }
 
 impl Picture {
     /// Adds the outputs of a settle.
-    pub fn absorb(&mut self, outputs: Outputs) {
+    pub(crate) fn absorb(&mut self, outputs: Outputs) {
         for fleet in &outputs.removed_fleets {
             assert!(self.fleets.remove(fleet).is_some(), "{fleet}: removed and never there");
             assert!(!outputs.fleets.contains_key(fleet), "{fleet}: removed and changed at once");
@@ -63,7 +63,7 @@ impl Picture {
             }
         }
         for change in outputs.statuses {
-            match change.status {
+            match change.json() {
                 Some(status) => drop(self.statuses.insert(change.object, status)),
                 None => drop(self.statuses.remove(&change.object)),
             }
@@ -71,7 +71,7 @@ impl Picture {
     }
 
     /// Everything that is wrong with the references among the resources; empty when nothing is.
-    pub fn dangling(&self) -> Vec<String> {
+    pub(crate) fn dangling(&self) -> Vec<String> {
         self.fleets.iter().flat_map(|(key, fleet)| fleet.dangling(key)).collect()
     }
 }
@@ -142,7 +142,7 @@ impl Fleet {
 }
 
 /// A resource as readable JSON.
-pub fn decode(resource: &Resource) -> Value {
+pub(crate) fn decode(resource: &Resource) -> Value {
     gatehouse_envoy::json::decode(resource.kind.type_url(), &resource.body).expect("what we encode decodes")
 }
 
@@ -169,7 +169,7 @@ fn secrets_of(json: &Value) -> Vec<String> {
     found
 }
 
-pub fn strings_at(json: &Value, name: &str) -> Vec<String> {
+pub(crate) fn strings_at(json: &Value, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     visit(json, &mut |key, value| {
         if key == name {
@@ -191,7 +191,7 @@ fn visit(json: &Value, look: &mut impl FnMut(&str, &Value)) {
 }
 
 /// The files of all golden cases, sorted.
-pub fn cases() -> Vec<PathBuf> {
+pub(crate) fn cases() -> Vec<PathBuf> {
     case_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"))
 }
 
