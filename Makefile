@@ -129,7 +129,7 @@ golden: envoy ## Regenerate the expected parts of the golden cases; read the dif
 
 .PHONY: envoy
 envoy: ## Install Envoy into the cache, unless it is there
-	@is_right() { "$$1" --version 2>/dev/null | grep -qF "/$(ENVOY_VERSION)/"; }
+	@is_right() { [[ "$$("$$1" --version 2>/dev/null)" == */$(ENVOY_VERSION)/* ]]; }
 	if is_right "$$GATEHOUSE_ENVOY"; then
 	  exit 0
 	elif [[ "$$GATEHOUSE_ENVOY" != "$(CACHED_ENVOY)" ]]; then

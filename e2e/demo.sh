@@ -92,7 +92,7 @@ NAMESPACE=default SERVICE_NAME=backend POD_NAME=demo \
     "$GATEHOUSE_ECHO" --listen "127.0.0.1:$backend_port" >"$work/echo.log" 2>&1 &
 echo_pid=$!
 "$GATEHOUSE_BIN" run manifests/quickstart.yaml "$(endpoints_file)" \
-    --port-map "80:$port" --envoy "$GATEHOUSE_ENVOY" &
+    --port-map "80:$port" --admin 127.0.0.1:0 --envoy "$GATEHOUSE_ENVOY" &
 gatehouse_pid=$!
 
 wait_until_served

@@ -1,6 +1,7 @@
 //! Objects of all kinds behind one type.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -25,10 +26,10 @@ pub struct ObjectRef {
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind)?;
-        if !self.namespace.is_empty() {
-            write!(f, " {}/{}", self.namespace, self.name)
-        } else {
+        if self.namespace.is_empty() {
             write!(f, " {}", self.name)
+        } else {
+            write!(f, " {}/{}", self.namespace, self.name)
         }
     }
 }
@@ -44,12 +45,13 @@ pub struct DecodeError {
 
 macro_rules! objects {
     ($($kind:ident),+ $(,)?) => {
-        /// An object of one of the kinds that a gateway reads, or the metadata of another one.
+        /// An object of one of the kinds that a gateway reads, or the metadata of another one. Cheap to clone: those who
+        /// hold an object share it.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Object {
             $(
                 #[doc = concat!("A [`", stringify!($kind), "`].")]
-                $kind($kind),
+                $kind(Arc<$kind>),
             )+
             /// An object of a kind that is not read.
             Other {
@@ -58,14 +60,14 @@ macro_rules! objects {
                 /// The kind.
                 kind: String,
                 /// Name and the like.
-                meta: Meta,
+                meta: Arc<Meta>,
             },
         }
 
         $(
             impl From<$kind> for Object {
                 fn from(object: $kind) -> Self {
-                    Self::$kind(object)
+                    Self::$kind(Arc::new(object))
                 }
             }
         )+
@@ -83,7 +85,7 @@ macro_rules! objects {
                 match (group_of(&api_version), kind.as_str()) {
                     $(
                         ($kind::GROUP, $kind::KIND) => {
-                            <$kind as serde::Deserialize>::deserialize(json).map(Self::$kind).map_err(failed)
+                            <$kind as serde::Deserialize>::deserialize(json).map(Self::from).map_err(failed)
                         }
                     )+
                     _ => {
@@ -91,7 +93,7 @@ macro_rules! objects {
                             || Ok(Meta::default()),
                             <Meta as serde::Deserialize>::deserialize,
                         );
-                        Ok(Self::Other { meta: meta.map_err(failed)?, api_version, kind })
+                        Ok(Self::Other { meta: Arc::new(meta.map_err(failed)?), api_version, kind })
                     }
                 }
             }
@@ -102,7 +104,7 @@ macro_rules! objects {
                 match self {
                     $(Self::$kind(object) => typed_json::<$kind>(object),)+
                     Self::Other { api_version, kind, meta } => {
-                        serde_json::json!({ "apiVersion": api_version, "kind": kind, "metadata": meta })
+                        serde_json::json!({ "apiVersion": api_version, "kind": kind, "metadata": **meta })
                     }
                 }
             }
@@ -118,8 +120,8 @@ macro_rules! objects {
             /// The object's metadata, to fill in what a file source assigns.
             pub fn meta_mut(&mut self) -> &mut Meta {
                 match self {
-                    $(Self::$kind(object) => &mut object.metadata,)+
-                    Self::Other { meta, .. } => meta,
+                    $(Self::$kind(object) => &mut Arc::make_mut(object).metadata,)+
+                    Self::Other { meta, .. } => Arc::make_mut(meta),
                 }
             }
 

@@ -154,13 +154,12 @@ fn stats_config(scope: StatsScope) -> Value {
         ".membership_healthy",
         ".outlier_detection.ejections_active",
         ".upstream_cx_active",
-        ".upstream_rq_time",
         ".upstream_rq_total",
     ];
     let prefixes =
         ["cluster_manager.", "control_plane.", "listener_manager.", "main_thread.", "overload.", "server."];
     let regexes = [
-        r"cluster\..*\.upstream_rq_[1-5]xx",
+        r"cluster\.[^.]+\.upstream_rq_([1-5]xx|time)",
         r"http\.[^.]+\.(downstream_[a-z0-9_]+|no_cluster|no_route|rq_total)",
         r"listener\..*\.(downstream_[a-z0-9_]+|no_filter_chain_match|ssl\.(connection_error|fail_[a-z_]+|handshake))",
     ];

@@ -12,34 +12,36 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value as Json};
 
-use crate::descriptors::{ResourceType, TYPE_URL_PREFIX, pool};
+use crate::descriptors::{message_of, pool};
 
-/// Bytes that are not a message of the type that they should be.
+/// Bytes that cannot be shown.
 #[derive(Debug, thiserror::Error)]
-#[error("decode {type_name}: {source}")]
-pub struct DecodeError {
-    type_name: String,
-    source: prost::DecodeError,
+pub enum DecodeError {
+    /// The type is not among those that Gatehouse encodes.
+    #[error("decode {0}: unknown type")]
+    UnknownType(String),
+    /// The bytes are not a message of the type.
+    #[error("decode {type_name}: {source}")]
+    Malformed {
+        /// Full name of the message.
+        type_name: String,
+        /// What is wrong with the bytes.
+        source: prost::DecodeError,
+    },
 }
 
 /// Shown instead of what is sensitive.
 const REDACTED: &str = "[redacted]";
 
-/// Decodes a resource.
-pub fn decode(resource: ResourceType, bytes: &[u8]) -> Result<Json, DecodeError> {
-    let message = dynamic(resource.descriptor(), bytes)?;
-    Ok(object(&message))
-}
-
-/// Decodes a message by its type URL; `None` when the type is not among those that Gatehouse knows.
-pub fn decode_any(type_url: &str, bytes: &[u8]) -> Option<Result<Json, DecodeError>> {
-    let descriptor = pool().get_message_by_name(type_url.trim_start_matches(TYPE_URL_PREFIX))?;
-    Some(dynamic(descriptor, bytes).map(|message| object(&message)))
+/// Decodes a message of the given type URL: a resource, or what an `Any` holds.
+pub fn decode(type_url: &str, bytes: &[u8]) -> Result<Json, DecodeError> {
+    let descriptor = message_of(type_url).ok_or_else(|| DecodeError::UnknownType(type_url.to_owned()))?;
+    dynamic(descriptor, bytes).map(|message| object(&message))
 }
 
 pub(crate) fn dynamic(descriptor: MessageDescriptor, bytes: &[u8]) -> Result<DynamicMessage, DecodeError> {
     let type_name = descriptor.full_name().to_owned();
-    DynamicMessage::decode(descriptor, bytes).map_err(|source| DecodeError { type_name, source })
+    DynamicMessage::decode(descriptor, bytes).map_err(|source| DecodeError::Malformed { type_name, source })
 }
 
 fn object(message: &DynamicMessage) -> Json {
@@ -118,12 +120,12 @@ fn scalar(kind: &Kind, value: &Value) -> Json {
 fn any(message: &DynamicMessage) -> Json {
     let (url, bytes) = any_parts(message);
     let mut out = Map::from_iter([("@type".to_owned(), Json::from(url.as_str()))]);
-    match decode_any(&url, &bytes) {
-        Some(Ok(Json::Object(fields))) if !url.contains("google.protobuf.") => out.extend(fields),
-        Some(Ok(other)) => {
+    match decode(&url, &bytes) {
+        Ok(Json::Object(fields)) if !url.contains("google.protobuf.") => out.extend(fields),
+        Ok(other) => {
             out.insert("value".to_owned(), other);
         }
-        Some(Err(_)) | None => {
+        Err(_) => {
             out.insert("value".to_owned(), STANDARD.encode(&bytes).into());
         }
     }

@@ -21,6 +21,5 @@ mod version;
 mod wire;
 
 pub use bootstrap::{Address, BootstrapOptions, StatsScope, bootstrap};
-pub use descriptors::ResourceType;
 pub use invalid::Invalid;
 pub use version::{Versioner, version};

@@ -14,5 +14,6 @@
 pub mod digest;
 pub mod envoy;
 pub mod files;
+pub mod intake;
 pub mod ports;
 pub mod status_file;

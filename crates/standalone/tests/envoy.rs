@@ -1,5 +1,7 @@
 //! The supervisor with real Envoys, which serve a static bootstrap. Every wait is for an event and bounded.
 
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions, not in what they share")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -6,3 +6,4 @@ pub mod events;
 pub mod hostile;
 pub mod objects;
 pub mod scale;
+pub mod xds_client;

@@ -11,7 +11,7 @@ use gatehouse_model::NamespacedName;
 use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
 use serde::Serialize;
 
-pub(crate) use endpoints::endpoints;
+pub(crate) use endpoints::{Assignment, endpoints};
 
 use crate::facts::Facts;
 use crate::gateways::Problem;

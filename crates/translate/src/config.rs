@@ -1,6 +1,7 @@
 //! What the operator chose.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// How Secrets become known.
@@ -10,6 +11,29 @@ pub enum SecretSource {
     Complete,
     /// They arrive one by one as they are wanted: one that has not is unknown.
     OnDemand,
+}
+
+/// Says why a port cannot be bound on this host, if so. Must always give the same answer.
+#[derive(Clone)]
+pub struct RefusePort(Arc<dyn Fn(u16) -> Option<Arc<str>> + Send + Sync>);
+
+impl RefusePort {
+    /// Asks `refuse` about the port that would really be bound.
+    pub fn new(refuse: impl Fn(u16) -> Option<Arc<str>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(refuse))
+    }
+}
+
+impl Default for RefusePort {
+    fn default() -> Self {
+        Self::new(|_| None)
+    }
+}
+
+impl fmt::Debug for RefusePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefusePort")
+    }
 }
 
 /// Settings that translation depends on. Fixed for the life of a world.
@@ -29,6 +53,8 @@ pub struct Config {
     pub secrets: SecretSource,
     /// Listeners that bind every address bind IPv6 ones too.
     pub ipv6: bool,
+    /// Which ports the proxies may not bind.
+    pub refuse_port: RefusePort,
 }
 
 impl Default for Config {
@@ -41,6 +67,7 @@ impl Default for Config {
             default_address: "127.0.0.1".into(),
             secrets: SecretSource::Complete,
             ipv6: false,
+            refuse_port: RefusePort::default(),
         }
     }
 }
@@ -49,6 +76,11 @@ impl Config {
     /// Whether a class with this controller name is ours.
     pub(crate) fn is_ours(&self, controller_name: &str) -> bool {
         self.controller_names.iter().any(|name| **name == *controller_name)
+    }
+
+    /// Why the port that is really bound for a listener's port cannot be.
+    pub(crate) fn refuses(&self, port: u16) -> Option<Arc<str>> {
+        (self.refuse_port.0)(self.bound_port(port))
     }
 
     /// The port that is really bound for a listener's port.

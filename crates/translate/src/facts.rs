@@ -134,22 +134,22 @@ impl Facts {
     fn upsert(&mut self, graph: &mut Graph, object: Object) {
         let key = key_of(&object.key());
         match object {
-            Object::GatewayClass(o) => drop(self.classes.set(graph, key.name, Arc::new(o))),
-            Object::Gateway(o) => self.set_gateway(graph, key, Some(Arc::new(o))),
-            Object::ListenerSet(o) => self.set_listener_set(graph, key, Some(Arc::new(o))),
+            Object::GatewayClass(o) => drop(self.classes.set(graph, key.name, o)),
+            Object::Gateway(o) => self.set_gateway(graph, key, Some(o)),
+            Object::ListenerSet(o) => self.set_listener_set(graph, key, Some(o)),
             Object::HTTPRoute(o) => {
                 let key = RouteKey { kind: RouteKind::Http, object: key };
-                self.routes.set(graph, key, RouteFact::Http(Arc::new(o)));
+                self.routes.set(graph, key, RouteFact::Http(o));
             }
-            Object::Service(o) => drop(self.services.set(graph, key, Arc::new(o))),
-            Object::EndpointSlice(o) => self.set_slice(graph, key, Some(Arc::new(o))),
-            Object::Backend(o) => drop(self.backends.set(graph, key, Arc::new(o))),
-            Object::Secret(o) => drop(self.secrets.set(graph, key, Arc::new(o))),
+            Object::Service(o) => drop(self.services.set(graph, key, o)),
+            Object::EndpointSlice(o) => self.set_slice(graph, key, Some(o)),
+            Object::Backend(o) => drop(self.backends.set(graph, key, o)),
+            Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(_) => drop(self.config_maps.set(graph, key, ())),
             Object::Namespace(o) => {
-                self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels));
+                self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
             }
-            Object::ReferenceGrant(o) => self.set_grant(graph, key, Some(Arc::new(o))),
+            Object::ReferenceGrant(o) => self.set_grant(graph, key, Some(o)),
             Object::GRPCRoute(_)
             | Object::TCPRoute(_)
             | Object::TLSRoute(_)

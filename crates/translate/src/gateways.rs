@@ -168,13 +168,10 @@ pub(crate) fn gateway(
         }
         sets.insert(set_key, SetView { generation: set.metadata.generation, problem });
     }
-    if config.shared_host {
-        let claimant = rivals::Claimant::new(facts, classes, config, key, gateway);
-        for listener in groups.iter_mut().flatten() {
-            if listener.problem.is_none() {
-                listener.problem = claimant.port_taken(reads, listener.port);
-            }
-        }
+    let claimant = rivals::Claimant::new(facts, classes, config, key, gateway);
+    for listener in groups.iter_mut().flatten().filter(|l| l.problem.is_none()) {
+        let refused = config.refuses(listener.port).map(|why| Problem::new("PortUnavailable", why));
+        listener.problem = refused.or_else(|| claimant.port_taken(reads, listener.port));
     }
     let listeners: Vec<_> = conflicts::resolve(groups).into_iter().map(Arc::new).collect();
     Some(GatewayState::Ours(Arc::new(GatewayView {

@@ -163,8 +163,8 @@ impl<'a> Lowering<'a> {
         let generated = || {
             let rule = rule.map_or_else(|| self.rule.to_string(), str::to_owned);
             let digest = gatehouse_envoy::version(format!("{}/{rule}", self.key.object).as_bytes());
-            let digits: String = digest.bytes().take(6).map(|byte| format!("{byte:02x}")).collect();
-            Arc::from(format!("gatehouse-session-{digits}"))
+            let digits = digest.bytes().take(6).fold(0u64, |digits, byte| (digits << 8) | u64::from(byte));
+            Arc::from(format!("gatehouse-session-{digits:012x}"))
         };
         if session.persistence_type == Some(SessionPersistenceType::Header) {
             let name = session.header.as_ref().map_or_else(generated, |h| h.name.as_str().into());

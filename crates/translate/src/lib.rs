@@ -30,7 +30,7 @@ mod uses;
 mod vhosts;
 mod world;
 
-pub use config::{Config, SecretSource};
+pub use config::{Config, RefusePort, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
 pub use output::{Edge, FleetChange, Outputs, Resource, ResourceKind, StatusChange, Watch, WatchState};

@@ -27,6 +27,20 @@ pub enum ResourceKind {
     VirtualHost,
 }
 
+impl ResourceKind {
+    /// The type URL of the message.
+    pub fn type_url(self) -> &'static str {
+        match self {
+            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Self::RouteConfiguration => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
+        }
+    }
+}
+
 /// An encoded Envoy resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {

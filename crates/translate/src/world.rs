@@ -9,7 +9,7 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
 use serde_json::Value;
 
 use crate::attach::{Bindings, Points, bindings};
-use crate::backends::{ClusterKey, cluster, endpoints};
+use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, SecretSource};
 use crate::facts::{Change, Facts, Held};
@@ -45,6 +45,9 @@ pub struct World {
     encoded: u64,
 }
 
+/// A status as JSON text; `null` when there is nothing to say.
+type StatusText = Arc<str>;
+
 #[derive(Debug)]
 struct Stages {
     classes: Stage<Arc<str>, ClassState>,
@@ -56,12 +59,12 @@ struct Stages {
     lowered: Stage<RouteKey, Arc<Lowered>>,
     fragments: Stage<FragmentsKey, Arc<Fragments>>,
     clusters: Stage<ClusterKey, Arc<Resource>>,
-    endpoints: Stage<ClusterKey, Option<Arc<Resource>>>,
-    class_status: Stage<Arc<str>, Value>,
-    gateway_status: Stage<NamespacedName, Value>,
-    set_status: Stage<NamespacedName, Value>,
-    route_status: Stage<RouteKey, Value>,
-    backend_status: Stage<NamespacedName, Value>,
+    endpoints: Stage<ClusterKey, Assignment>,
+    class_status: Stage<Arc<str>, StatusText>,
+    gateway_status: Stage<NamespacedName, StatusText>,
+    set_status: Stage<NamespacedName, StatusText>,
+    route_status: Stage<RouteKey, StatusText>,
+    backend_status: Stage<NamespacedName, StatusText>,
 }
 
 impl Stages {
@@ -245,9 +248,9 @@ impl World {
             .certificates
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
-        stages
-            .ports
-            .settle(graph, |reads, key| port(&stages.gateways, &stages.certificates, config, reads, key));
+        stages.ports.settle(graph, |reads, key| {
+            port(&stages.gateways, &stages.certificates, config, reads, key)
+        });
         self.emit_ports(outputs);
         self.emit_secrets(outputs);
     }
@@ -310,15 +313,11 @@ impl World {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
             let name = names::secret(&secret);
             match self.stages.pairs.peek(&secret) {
-                _ if !self.secrets_used.uses(&fleet, &secret) => {
-                    out.removals.push((ResourceKind::Secret, name.0));
-                }
-                Some(KeyPair::Usable(pair)) => {
+                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
                     let body = gatehouse_envoy::encode::secret(&name, pair);
                     out.upserts.push(Resource::new(ResourceKind::Secret, name.0, body));
                 }
-                // Still used though gone: its listener waits for another one and serves with the last bytes.
-                _ => {}
+                _ => out.removals.push((ResourceKind::Secret, name.0)),
             }
         }
     }
@@ -409,7 +408,7 @@ impl World {
         for (fleet, key, kind) in dirty {
             let resource = match kind {
                 ResourceKind::Cluster => stages.clusters.peek(&key),
-                _ => stages.endpoints.peek(&key).and_then(Option::as_ref),
+                _ => stages.endpoints.peek(&key).and_then(Assignment::listed),
             };
             let used = clusters_used.uses(&fleet, &key);
             let out = outputs.fleets.entry(fleet).or_default();
@@ -445,13 +444,20 @@ impl World {
             attached,
         };
         let gateways = &stages.gateways;
-        stages.class_status.settle(graph, |r, k| status::class(facts, &stages.classes, r, k));
-        stages.gateway_status.settle(graph, |r, k| status::gateway(sources, gateways, r, k));
-        stages.set_status.settle(graph, |r, k| status::listener_set(sources, facts, gateways, r, k));
+        stages
+            .class_status
+            .settle(graph, |r, k| status::class(facts, &stages.classes, r, k).map(|status| text(&status)));
+        stages
+            .gateway_status
+            .settle(graph, |r, k| status::gateway(sources, gateways, r, k).map(|status| text(&status)));
+        stages.set_status.settle(graph, |r, k| {
+            status::listener_set(sources, facts, gateways, r, k).map(|status| text(&status))
+        });
         stages.route_status.settle(graph, |r, k| {
             status::route(facts, config, &stages.bindings, &stages.lowered, &stages.fragments, r, k)
+                .map(|status| text(&status))
         });
-        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k));
+        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k).map(|status| text(&status)));
         self.emit_statuses(outputs);
     }
 
@@ -497,8 +503,14 @@ impl World {
     }
 }
 
-fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&Value>) -> StatusChange {
-    let status = status.filter(|status| !status.is_null()).cloned();
+/// JSON as text: a tree takes several times the memory, and statuses are kept only to be compared.
+fn text(status: &Value) -> StatusText {
+    status.to_string().into()
+}
+
+fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&StatusText>) -> StatusChange {
+    let status =
+        status.and_then(|text| serde_json::from_str(text).ok()).filter(|status: &Value| !status.is_null());
     StatusChange { object, generation: generation.unwrap_or_default(), status }
 }
 

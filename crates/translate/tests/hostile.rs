@@ -5,9 +5,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use gatehouse_api::Object;
-use gatehouse_envoy::ResourceType;
 use gatehouse_testkit::hostile;
-use gatehouse_translate::{Change, Config, ResourceKind, World};
+use gatehouse_translate::{Change, Config, World};
 use proptest::prelude::*;
 use serde_json::Value;
 use support::Picture;
@@ -15,18 +14,6 @@ use support::Picture;
 /// All objects that can be read, as they are and without defaults: older schemas let more through.
 fn readable(objects: &[Value]) -> Vec<Object> {
     objects.iter().filter_map(|json| Object::from_json(json).ok()).collect()
-}
-
-fn type_url(kind: ResourceKind) -> &'static str {
-    let resource = match kind {
-        ResourceKind::Cluster => ResourceType::Cluster,
-        ResourceKind::Endpoint => ResourceType::Endpoints,
-        ResourceKind::Secret => ResourceType::Secret,
-        ResourceKind::Listener => ResourceType::Listener,
-        ResourceKind::RouteConfiguration => ResourceType::RouteConfiguration,
-        ResourceKind::VirtualHost => ResourceType::VirtualHost,
-    };
-    resource.type_url()
 }
 
 proptest! {
@@ -47,7 +34,7 @@ proptest! {
         prop_assert_eq!(world.take_panics(), []);
         prop_assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
         for resource in picture.fleets.values().flat_map(|fleet| fleet.resources.values()) {
-            let checked = gatehouse_envoy::validate::message(type_url(resource.kind), &resource.body);
+            let checked = gatehouse_envoy::validate::message(resource.kind.type_url(), &resource.body);
             prop_assert!(checked.is_ok(), "{:?} {}: {:?}", resource.kind, resource.name, checked);
             support::decode(resource);
         }

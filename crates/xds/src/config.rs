@@ -29,7 +29,7 @@ impl Default for Config {
         Self {
             gate_deadline: Duration::from_secs(1),
             min_linger: Duration::from_secs(15),
-            max_linger: Duration::from_secs(600),
+            max_linger: Duration::from_mins(10),
             cluster_patience: Duration::from_millis(500),
             max_request_bytes: 64 << 20,
             keepalive_interval: Duration::from_secs(30),

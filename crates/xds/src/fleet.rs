@@ -6,13 +6,15 @@
 //! lock prefers a waiting writer, so a committer waits at most for the streams that are inside now, which are no more
 //! than there are worker threads. Locks are taken in the order table, clients.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use tokio::sync::watch;
 
 use crate::clients::{Clients, StreamId};
 use crate::event::{FleetId, What};
+use crate::resource::Target;
 use crate::stream::{Input, Output, Stream};
 use crate::table::{Commit, Table};
 
@@ -23,7 +25,12 @@ pub(crate) struct Fleet {
     table: RwLock<Table>,
     clients: Mutex<Clients>,
     revision: watch::Sender<State>,
+    /// What clients that went away may have without saying so, by node identifier; taken by their next stream.
+    doubts: Mutex<BTreeMap<String, BTreeSet<Target>>>,
 }
+
+/// Clients that went away with doubts and are remembered.
+const MAX_DOUBTERS: usize = 1024;
 
 /// What streams wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +44,7 @@ pub(crate) struct State {
 impl Fleet {
     pub(crate) fn new(id: FleetId) -> Self {
         let (revision, _) = watch::channel(State { revision: 0, removed: false });
-        Self { id, table: RwLock::default(), clients: Mutex::default(), revision }
+        Self { id, table: RwLock::default(), clients: Mutex::default(), revision, doubts: Mutex::default() }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<State> {
@@ -62,6 +69,12 @@ impl Fleet {
         self.revision.send_modify(|state| state.removed = true);
     }
 
+    /// Ends when the fleet is removed.
+    pub(crate) async fn removed(self: Arc<Self>) {
+        // The sender lives in this fleet, so the channel cannot close.
+        let _ = self.subscribe().wait_for(|state| state.removed).await;
+    }
+
     pub(crate) fn handle(
         &self,
         id: StreamId,
@@ -83,6 +96,18 @@ impl Fleet {
     pub(crate) fn disconnect(&self, id: StreamId) -> Vec<What> {
         let table = self.table();
         self.clients().disconnect(id, &table)
+    }
+
+    pub(crate) fn keep_doubts(&self, node: &str, doubts: BTreeSet<Target>) {
+        let mut all = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if !doubts.is_empty() && all.len() < MAX_DOUBTERS {
+            all.insert(node.to_owned(), doubts);
+        }
+    }
+
+    pub(crate) fn take_doubts(&self, node: &str) -> BTreeSet<Target> {
+        let mut all = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(node).unwrap_or_default()
     }
 
     fn table(&self) -> RwLockReadGuard<'_, Table> {

@@ -137,7 +137,7 @@ impl Server {
         fleets.get(fleet).is_some_and(|fleet| fleet.ready())
     }
 
-    /// Forgets a fleet and ends its streams.
+    /// Forgets a fleet, ends its streams and connections, and with them the futures that serve it.
     pub fn remove_fleet(&self, fleet: &FleetId) {
         let mut fleets = self.inner.fleets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fleet) = fleets.remove(fleet) {
@@ -145,7 +145,7 @@ impl Server {
         }
     }
 
-    /// Listens on a Unix socket, at once, and serves it while the future is polled. Whoever can open the socket belongs
+    /// Listens on a Unix socket, at once, and serves it while the future is polled, until the fleet is removed. Whoever can open the socket belongs
     /// to the fleet, so only the owner can. A socket that nobody serves any more is replaced.
     pub fn serve_unix(
         &self,
@@ -160,8 +160,9 @@ impl Server {
                 Ok(listener) => UnixListenerStream::new(listener),
                 Err(source) => return Err(ServeError::Listen { address, source }),
             };
-            let served = server.serve_with_incoming(discovery, listener).await;
-            served.map_err(|source| ServeError::Transport { address, source })
+            let removed = discovery.fleet.clone().removed();
+            let end = server.serve_with_incoming_shutdown(discovery, listener, removed).await;
+            end.map_err(|source| ServeError::Transport { address, source })
         })
     }
 
@@ -180,8 +181,9 @@ impl Server {
         let serve = async move {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let served = server.serve_with_incoming(discovery, incoming).await;
-            served.map_err(|source| ServeError::Transport { address: bound.to_string(), source })
+            let removed = discovery.fleet.clone().removed();
+            let end = server.serve_with_incoming_shutdown(discovery, incoming, removed).await;
+            end.map_err(|source| ServeError::Transport { address: bound.to_string(), source })
         };
         Ok((bound, serve))
     }

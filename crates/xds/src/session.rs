@@ -24,6 +24,8 @@ pub(crate) struct Session {
     stream: Stream,
     wake: Option<Instant>,
     gated: i64,
+    /// What the client calls itself, once it said so: a hint, only for what it may have from an earlier stream.
+    node: Option<String>,
 }
 
 impl Session {
@@ -32,7 +34,7 @@ impl Session {
         inner.metrics.streams.inc();
         inner.tell(&fleet.id, fleet.connect(id));
         let stream = Stream::new(inner.config.clone(), Instant::now());
-        Self { id, inner, fleet, stream, wake: None, gated: 0 }
+        Self { id, inner, fleet, stream, wake: None, gated: 0, node: None }
     }
 
     /// Serves the client until one side ends.
@@ -53,19 +55,22 @@ impl Session {
     ) -> Result<(), Status> {
         let ends = self.inner.config.max_stream_age.map(|age| Instant::now() + age + jitter(age));
         // Requests wait in the transport until there is a complete snapshot to answer them from.
-        let closed = changes.wait_for(|state| state.revision > 0 || state.removed).await.is_err();
-        if closed {
+        let ready = changes.wait_for(|state| state.revision > 0 || state.removed).await;
+        if !ready.is_ok_and(|state| !state.removed) {
             return Err(gone());
         }
         loop {
             let wake = [self.wake, ends].into_iter().flatten().min();
             tokio::select! {
                 request = requests.message() => match request? {
-                    Some(request) => self.handle(&Input::Request(&request), sink).await?,
+                    Some(request) => {
+                        self.recognise(&request);
+                        self.handle(&Input::Request(&request), sink).await?;
+                    }
                     None => return Ok(()),
                 },
-                changed = changes.changed() => {
-                    if changed.is_err() || changes.borrow_and_update().removed {
+                next = changes.changed() => {
+                    if next.is_err() || changes.borrow_and_update().removed {
                         return Err(gone());
                     }
                     self.handle(&Input::Wake, sink).await?;
@@ -98,6 +103,13 @@ impl Session {
         Ok(())
     }
 
+    fn recognise(&mut self, request: &DeltaDiscoveryRequest) {
+        if let (None, Some(node)) = (&self.node, &request.node) {
+            self.stream.doubt(self.fleet.take_doubts(&node.id));
+            self.node = Some(node.id.clone());
+        }
+    }
+
     fn count_gated(&mut self, gated: i64) {
         self.inner.metrics.gated.add(gated - self.gated);
         self.gated = gated;
@@ -107,6 +119,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.count_gated(0);
+        if let Some(node) = &self.node {
+            self.fleet.keep_doubts(node, self.stream.doubts());
+        }
         self.inner.metrics.streams.dec();
         self.inner.tell(&self.fleet.id, self.fleet.disconnect(self.id));
     }

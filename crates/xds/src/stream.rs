@@ -137,6 +137,8 @@ pub struct Stream {
     gates: Gates,
     departures: Departures,
     holds: Holds,
+    /// Names that the client may have from a refused response of a former stream without saying so.
+    doubts: BTreeSet<Target>,
     out: Output,
 }
 
@@ -154,6 +156,7 @@ impl Stream {
             gates: Gates::default(),
             departures: Departures::default(),
             holds: Holds::default(),
+            doubts: BTreeSet::new(),
             out: Output::default(),
         }
     }
@@ -173,6 +176,22 @@ impl Stream {
         self.report_holds(table);
         self.out.wake = self.next_wake();
         std::mem::take(&mut self.out)
+    }
+
+    /// What the client may have without knowing its version: for the next stream of the same client.
+    pub fn doubts(&self) -> BTreeSet<Target> {
+        let mut doubts = self.doubts.clone();
+        for kind in ResourceType::ALL {
+            let uncertain =
+                self.subs[kind].names.iter().filter(|(_, name)| name.uncertain || name.flying > 0);
+            doubts.extend(uncertain.map(|(name, _)| (kind, name.clone())));
+        }
+        doubts
+    }
+
+    /// Takes over what a former stream of the same client was uncertain about, before the first request is handled.
+    pub fn doubt(&mut self, doubts: BTreeSet<Target>) {
+        self.doubts.extend(doubts);
     }
 
     /// Names that wait for clusters to be warm.
@@ -227,9 +246,6 @@ impl Stream {
         }
         if gone {
             self.clear_refusal(kind, name);
-        }
-        if kind == ResourceType::Endpoint {
-            self.check_warm(name, table);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::resource::{PerType, Resource, ResourceType, Target};
 const REMEMBERED_REMOVALS: usize = 4096;
 
 /// How long after its linger the bytes of a removed cluster are kept for streams that are late.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 /// One atomic change of a fleet's table.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +65,13 @@ struct Tombstone {
     expires: Instant,
 }
 
+/// A secret that left the table. A client that was just sent something that needs it will still ask for it.
+#[derive(Clone, Debug)]
+struct Retired {
+    resource: Resource,
+    expires: Instant,
+}
+
 /// The resources of one fleet.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -82,7 +89,8 @@ pub struct Table {
     floor: u64,
     live: PerType<BTreeMap<Arc<str>, Entry>>,
     tombstones: BTreeMap<Arc<str>, Tombstone>,
-    /// When tombstones end; may name some that a re-added cluster has ended before.
+    secrets: BTreeMap<Arc<str>, Retired>,
+    /// When tombstones and retired secrets end; may name some that came back before.
     expiries: BTreeSet<(Instant, Arc<str>)>,
     pub(crate) edges: Edges,
     pub(crate) watches: Watches,
@@ -152,6 +160,11 @@ impl Table {
             .filter(move |name| crate::resource::table_of(name) == Some(table))
     }
 
+    /// A secret that left the table lately.
+    pub(crate) fn retired(&self, secret: &str) -> Option<&Resource> {
+        self.secrets.get(secret).map(|retired| &retired.resource)
+    }
+
     /// How long a removed cluster was asked to stay.
     pub(crate) fn linger(&self, cluster: &str) -> Duration {
         self.tombstones.get(cluster).map_or(Duration::ZERO, |tombstone| tombstone.linger)
@@ -176,9 +189,13 @@ impl Table {
         }
         let previous = old.map(|old| old.resource.version.clone());
         self.live[kind].insert(name.clone(), Entry { resource, previous, seen });
-        if kind == ResourceType::Cluster {
-            self.tombstones.remove(&name);
-            self.edges.cluster_exists(&name, true);
+        match kind {
+            ResourceType::Cluster => {
+                self.tombstones.remove(&name);
+                self.edges.cluster_exists(&name, true);
+            }
+            ResourceType::Secret => drop(self.secrets.remove(&name)),
+            _ => {}
         }
         self.record(Change::Resource((kind, name)), false);
     }
@@ -198,6 +215,12 @@ impl Table {
                 if let Some(tombstone) = self.tombstones.get_mut(name) {
                     tombstone.endpoints = Some(old);
                 }
+            }
+            ResourceType::Secret => {
+                let expires = now + GRACE;
+                let retired = Retired { resource: old.resource, expires };
+                self.secrets.insert(name.clone(), retired);
+                self.expiries.insert((expires, name.clone()));
             }
             _ => {}
         }
@@ -227,6 +250,9 @@ impl Table {
             let Some((at, name)) = self.expiries.pop_first() else { break };
             if self.tombstones.get(&name).is_some_and(|tombstone| tombstone.expires == at) {
                 self.tombstones.remove(&name);
+            }
+            if self.secrets.get(&name).is_some_and(|retired| retired.expires == at) {
+                self.secrets.remove(&name);
             }
         }
     }

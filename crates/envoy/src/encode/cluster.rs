@@ -38,6 +38,7 @@ const CLUSTER_METADATA: u32 = 25;
 pub fn cluster(cluster: &Cluster) -> Bytes {
     let message = pb::Cluster {
         name: cluster.name.0.to_string(),
+        alt_stat_name: stat_name(&cluster.name.0),
         connect_timeout: Some(duration(CONNECT_TIMEOUT)),
         per_connection_buffer_limit_bytes: Some(u32_value(CONNECTION_BUFFER_BYTES)),
         circuit_breakers: Some(no_limits()),
@@ -55,6 +56,12 @@ pub fn cluster(cluster: &Cluster) -> Bytes {
     let mut bytes = message.encode_to_vec();
     wire::put_bytes(&mut bytes, CLUSTER_METADATA, &metadata(cluster));
     bytes.into()
+}
+
+/// In statistics a dot separates levels: the bootstrap tells `cluster.<name>.x` from `cluster.<name>.zone.x` by
+/// them. Empty means the name itself.
+fn stat_name(name: &str) -> String {
+    if name.contains('.') { name.replace('.', "_") } else { String::new() }
 }
 
 fn metadata(cluster: &Cluster) -> Vec<u8> {

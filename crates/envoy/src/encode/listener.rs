@@ -18,8 +18,7 @@ use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::Tl
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds,
     http_connection_manager::{
-        InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
-        UpgradeConfig,
+        PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
     },
     http_filter,
 };
@@ -124,9 +123,9 @@ fn connection_manager(stat_prefix: &str, table: &TableName) -> HttpConnectionMan
             ..Http2ProtocolOptions::default()
         }),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        // `internal_address_config` stays unset: no client is internal, so none can change policies by x-envoy
+        // headers. An empty one would make clients with private addresses internal.
         use_remote_address: Some(bool_value(true)),
-        // No client is internal: else those with private addresses could override time-outs by x-envoy headers.
-        internal_address_config: Some(InternalAddressConfig::default()),
         normalize_path: Some(bool_value(true)),
         merge_slashes: true,
         path_with_escaped_slashes_action: PathWithEscapedSlashesAction::UnescapeAndRedirect.into(),

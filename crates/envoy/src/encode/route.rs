@@ -56,7 +56,7 @@ pub fn route(route: &HttpRoute) -> Result<RouteFragments, Invalid> {
         let name = name(&route.provenance, split.then_some(index));
         for message in messages(route, share) {
             let filters = filters::per_filter_config(route, share);
-            put_route(&mut bytes, pb::Route { name: name.clone(), ..message }, &metadata, &filters);
+            put_route(&mut bytes, &pb::Route { name: name.clone(), ..message }, &metadata, &filters);
         }
     }
     let clusters = clusters(&shares);
@@ -94,7 +94,7 @@ fn messages(route: &HttpRoute, share: &Share<'_>) -> Vec<pb::Route> {
 }
 
 /// Appends a route with its two map fields, which the generated type would write in a random order.
-fn put_route(out: &mut Vec<u8>, message: pb::Route, metadata: &[u8], filters: &[(&str, Vec<u8>)]) {
+fn put_route(out: &mut Vec<u8>, message: &pb::Route, metadata: &[u8], filters: &[(&str, Vec<u8>)]) {
     let mut route = message.encode_to_vec();
     wire::put_bytes(&mut route, ROUTE_METADATA, metadata);
     for (name, config) in filters {

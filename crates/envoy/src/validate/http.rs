@@ -33,7 +33,7 @@ fn matches(matches: &HttpMatch) -> Check {
         PathMatch::Regex(regex) => regex_at("path.value", regex)?,
         PathMatch::Exact(path) if path.starts_with('/') => plain_path("path.value", path)?,
         PathMatch::Prefix(path) if path.is_empty() || path.starts_with('/') => {
-            plain_path("path.value", path)?
+            plain_path("path.value", path)?;
         }
         PathMatch::Exact(_) | PathMatch::Prefix(_) => {
             return Err(Invalid::new("path.value", "a path starts with '/'"));
@@ -103,10 +103,7 @@ fn header_mods(at: &str, mods: &HeaderMods, request: bool) -> Check {
         let (name, value) = header;
         let at = format!("{at}.{list}[{name}]");
         modifiable(&at, name, host_allowed)?;
-        match name.eq_ignore_ascii_case("host") {
-            true => hostname(&at, value),
-            false => header_value(&at, value),
-        }
+        if name.eq_ignore_ascii_case("host") { hostname(&at, value) } else { header_value(&at, value) }
     };
     mods.set.iter().try_for_each(|header| check("set", header, request))?;
     mods.add.iter().try_for_each(|header| check("add", header, false))?;

@@ -1,6 +1,7 @@
 //! RE2's grammar, as a checker with RE2's words.
 //!
-//! It follows the order in which RE2 reads an expression, because that decides which of several mistakes is
+//! Envoy compiles for Latin-1: each byte is a character of its own, which shows in limits and messages. The
+//! checker follows the order in which RE2 reads an expression, because that decides which of several mistakes is
 //! named. Only syntax: an expression that is too large to compile is found by Envoy.
 
 mod class;
@@ -16,7 +17,8 @@ mod flags;
 /// assert_eq!(re2("a{1001}"), Err("invalid repetition size: {1001}".to_owned()));
 /// ```
 pub fn re2(pattern: &str) -> Result<(), String> {
-    Parser { whole: pattern, rest: pattern, stack: vec![Level::default()], names: Vec::new() }.run()
+    let latin1: String = pattern.bytes().map(char::from).collect();
+    Parser { whole: &latin1, rest: &latin1, stack: vec![Level::default()] }.run()
 }
 
 const MAX_REPEAT: u32 = 1000;
@@ -28,7 +30,6 @@ struct Parser<'a> {
     rest: &'a str,
     /// One entry per open parenthesis, the outermost first.
     stack: Vec<Level>,
-    names: Vec<&'a str>,
 }
 
 /// What stands to the left inside the innermost open parenthesis.
@@ -147,7 +148,6 @@ impl<'a> Parser<'a> {
     fn backslash(&mut self) -> Parsed {
         let next = self.rest[1..].chars().next();
         match next {
-            Some('b' | 'B' | 'A' | 'z' | 'C') => self.rest = &self.rest[2..],
             Some('Q') => {
                 let quoted = &self.rest[2..];
                 let (literals, rest) = quoted.split_once(r"\E").unwrap_or((quoted, ""));
@@ -157,7 +157,9 @@ impl<'a> Parser<'a> {
                 }
             }
             Some('p' | 'P') => class::unicode_group(&mut self.rest)?,
-            Some('d' | 'D' | 's' | 'S' | 'w' | 'W') => self.rest = &self.rest[2..],
+            Some('b' | 'B' | 'A' | 'z' | 'C' | 'd' | 'D' | 's' | 'S' | 'w' | 'W') => {
+                self.rest = &self.rest[2..];
+            }
             _ => {
                 escape::character(&mut self.rest)?;
             }
@@ -180,14 +182,14 @@ fn repetition(text: &str) -> Option<(usize, u32, Option<u32>)> {
     Some((text.len() - rest.len(), low, high))
 }
 
-/// A number without leading zeros; what is too large for any limit saturates.
+/// A number of at most nine digits without leading zeros; RE2 takes others as text.
 fn integer(text: &str) -> Option<(u32, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(digits);
-    if number.is_empty() || (number.len() > 1 && number.starts_with('0')) {
+    if number.len() > 9 || (number.len() > 1 && number.starts_with('0')) {
         return None;
     }
-    Some((number.parse().unwrap_or(u32::MAX), rest))
+    Some((number.parse().ok()?, rest))
 }
 
 #[cfg(test)]

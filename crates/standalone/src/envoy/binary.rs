@@ -5,13 +5,15 @@ use std::{
     env,
     ffi::OsString,
     fs::{self, File, Metadata},
+    io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::{process::Command, time::sleep};
 
 use super::error::EnvoyError;
 use crate::{digest::Digest, status_file::write_atomically};
@@ -21,6 +23,8 @@ pub const ENVOY_VERSION: &str = "1.40.0";
 
 /// A binary that tells no version in this time is no Envoy.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between attempts to run a file that is being written.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// An Envoy that runs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,14 +161,24 @@ async fn hash(path: PathBuf) -> Result<Digest, EnvoyError> {
 
 async fn ask_version(path: &Path) -> Result<String, EnvoyError> {
     let not_envoy = |why: String| EnvoyError::NotEnvoy { path: path.to_owned(), why };
-    let output =
-        tokio::process::Command::new(path).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(VERSION_TIMEOUT, output)
+    let output = tokio::time::timeout(VERSION_TIMEOUT, version_output(path))
         .await
         .map_err(|_| not_envoy("it does not answer to --version".to_owned()))?
         .map_err(|error| not_envoy(error.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     parse_version(&text).ok_or_else(|| not_envoy(format!("--version says {:?}", text.trim())))
+}
+
+/// A file that is being written (fetched just now) is busy for a moment; the caller's timeout bounds the wait.
+async fn version_output(path: &Path) -> io::Result<Output> {
+    loop {
+        let output =
+            Command::new(path).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output().await;
+        match output {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(BUSY_PAUSE).await,
+            output => return output,
+        }
+    }
 }
 
 /// From `envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`.

@@ -103,6 +103,7 @@ enum Target {
 }
 
 /// What happened to the target.
+#[derive(Clone, Copy)]
 enum Step {
     Retry,
     Ready,
@@ -178,7 +179,7 @@ impl Fleet {
     pub(super) async fn run(mut self) {
         let mut log_check = interval(LOG_CHECK);
         log_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.adopt().await;
+        self.find();
         loop {
             let desired = self.desired.borrow_and_update().clone();
             match desired {
@@ -197,14 +198,11 @@ impl Fleet {
         }
     }
 
-    /// Finds what an earlier gatehouse left running: the newest that is the wanted one is taken over, others serve until
-    /// it is ready.
-    async fn adopt(&mut self) {
+    /// Finds what an earlier gatehouse left running. It serves until the target is ready, or becomes the target.
+    fn find(&mut self) {
         let (running, highest) = Generation::find_all(&self.context.dir);
         self.number = highest;
         self.serving = running.into_iter().map(Arc::new).collect();
-        let Desired::Run(spec) = self.desired.borrow().clone() else { return };
-        self.take_back(Identity::of(&spec, &self.context.binary)).await;
     }
 
     /// Makes the target run `spec`.
@@ -214,7 +212,7 @@ impl Fleet {
             return;
         }
         self.retire_target();
-        // A change that never became ready may be reverted: then the Envoy that serves is the wanted one again.
+        // An earlier gatehouse may have started it; and a change that never became ready may be reverted.
         if !self.take_back(wanted).await {
             self.identity = Some(wanted);
             self.backoff.reset();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use process_wrap::std::{ChildWrapper, CommandWrap, ProcessSession};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
@@ -42,7 +42,10 @@ impl Process {
         let pid = child.id();
         // Not reaped yet, so the id is ours even if it ended already.
         match opened(pid) {
-            Ok((id, handle)) => Ok(Self { id, handle, child: Mutex::new(Some(child)) }),
+            Ok((id, handle)) => {
+                allow_many_files(pid);
+                Ok(Self { id, handle, child: Mutex::new(Some(child)) })
+            }
             Err(error) => {
                 // Without a handle it could not be followed; kill and wait end it for certain.
                 let _ = child.kill();
@@ -83,6 +86,15 @@ fn opened(pid: u32) -> io::Result<(ProcessId, AsyncFd<OwnedFd>)> {
     let started = stat(pid).and_then(|stat| started(&stat)).ok_or(io::ErrorKind::NotFound)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
     Ok((ProcessId { pid, started, boot }, follow(handle)?))
+}
+
+/// The soft limit is 1024 on most systems, too few connections for a proxy; raising it to the hard limit is free.
+fn allow_many_files(pid: u32) {
+    let limit = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit { current: limit, maximum: limit };
+    if let Err(error) = prlimit(i32::try_from(pid).ok().and_then(Pid::from_raw), Resource::Nofile, raised) {
+        tracing::warn!("raise the limit of open files of process {pid}: {error}");
+    }
 }
 
 #[expect(
@@ -151,6 +163,7 @@ mod tests {
         process.signal(Signal::KILL);
         let status = tokio::time::timeout(Duration::from_secs(5), process.exited()).await.unwrap();
         assert!(!status.unwrap().success());
+        assert_eq!(stat(id.pid), None, "reaped");
         assert!(Process::find(&id).is_none());
     }
 
@@ -159,6 +172,18 @@ mod tests {
         let child = Process::spawn(Command::new("true")).unwrap();
         child.handle.readable().await.unwrap().retain_ready();
         assert!(Process::find(child.id()).is_none());
+    }
+
+    #[tokio::test]
+    async fn process_may_open_as_many_files_as_the_hard_limit_says() {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let process = Process::spawn(command).unwrap();
+        let limits = fs::read_to_string(format!("/proc/{}/limits", process.id().pid)).unwrap();
+        process.signal(Signal::KILL);
+        let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let values: Vec<_> = files.split_whitespace().collect();
+        assert_eq!(values[0], values[1]);
     }
 
     #[tokio::test]

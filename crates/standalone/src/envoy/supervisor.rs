@@ -84,13 +84,12 @@ impl Supervisor {
             wanted.entry(name).or_insert(Desired::Absent);
         }
         for (name, desired) in wanted {
-            match self.fleets.get(&name) {
-                // The task compares; and one that ended panicked, which its handle tells when it is joined.
-                Some(handle) => drop(handle.desired.send(desired)),
-                None => {
-                    let handle = self.spawn(&name, desired);
-                    self.fleets.insert(name, handle);
-                }
+            if let Some(handle) = self.fleets.get(&name) {
+                // The task compares. One that ended panicked, which is told when it is joined.
+                let _ = handle.desired.send(desired);
+            } else {
+                let handle = self.spawn(&name, desired);
+                self.fleets.insert(name, handle);
             }
         }
     }

@@ -91,6 +91,6 @@ fn try_read(path: &Path) -> io::Result<Reading> {
 }
 
 fn not_utf8(bytes: &[u8], valid: usize) -> FileProblem {
-    let line = 1 + bytes[..valid].iter().filter(|byte| **byte == b'\n').count();
+    let line = bytes[..valid].split(|byte| *byte == b'\n').count();
     FileProblem::NotUtf8 { line, byte: bytes.get(valid).copied().unwrap_or_default() }
 }

@@ -55,8 +55,8 @@ impl Fixture {
     }
 
     async fn batch(&mut self) -> BatchKind {
-        let batch =
-            tokio::time::timeout(PATIENCE, self.updates.next()).await.expect("an event in time").unwrap();
+        let batch = tokio::time::timeout(PATIENCE, self.updates.next()).await;
+        let batch = batch.unwrap_or_else(|_| panic!("no event in time; known: {:?}", self.texts)).unwrap();
         self.batches += 1;
         assert!(batch.events.is_sorted_by(|a, b| a.path < b.path));
         for event in batch.events {
@@ -95,7 +95,9 @@ impl Fixture {
     async fn barrier_in(&mut self, dir: &str) {
         let name = Path::new(dir).join(format!("zz-barrier-{}.yaml", self.batches));
         let name = name.to_str().unwrap().to_owned();
-        write(&self.path(&name), "barrier");
+        // Renamed into place, or a walk might see it before its text and then again.
+        write(&self.path(".barrier"), "barrier");
+        fs::rename(self.path(".barrier"), self.path(&name)).unwrap();
         while !self.texts.contains_key(&name) {
             self.batch().await;
         }
@@ -412,6 +414,102 @@ async fn many_new_files_cost_few_batches_and_no_file_is_lost() {
     }
     let expected: Vec<_> = names.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     fixture.until(&expected).await;
+}
+
+#[tokio::test]
+async fn relative_paths_are_given_out_as_they_were_named() {
+    let here = std::env::current_dir().unwrap();
+    let dir = tempfile::tempdir_in(&here).unwrap();
+    write(&dir.path().join("a.yaml"), "1");
+    let root = dir.path().strip_prefix(&here).unwrap().to_owned();
+    let mut updates = FileSource::new(vec![root.clone()], None).start().unwrap();
+    let first = updates.next().await.unwrap();
+    assert_eq!(*first.events[0].path, *root.join("a.yaml"));
+    write(&dir.path().join("a.yaml"), "2");
+    let next = tokio::time::timeout(PATIENCE, updates.next()).await.unwrap().unwrap();
+    assert_eq!(next.events[0].path, first.events[0].path);
+}
+
+/// One random change of the tree; failing ones (a directory that is not empty, say) change nothing.
+fn change(dir: &Path, random: &mut impl FnMut(usize) -> usize, text: &str) -> String {
+    let files = ["a.yaml", "b.yaml", "d/c.yaml", "d/s/x.yaml", "e/c.yaml", "link/c.yaml"];
+    let dirs = ["d", "e", "f", "d/s", "e/s"];
+    let file = dir.join(files[random(files.len())]);
+    let (one, other) = (dir.join(dirs[random(dirs.len())]), dir.join(dirs[random(dirs.len())]));
+    let what = random(10);
+    let result = match what {
+        0..4 => fs::write(&file, text),
+        4 => fs::write(dir.join(".tmp"), text).and_then(|()| fs::rename(dir.join(".tmp"), &file)),
+        5 => fs::remove_file(&file),
+        6 => fs::rename(&file, dir.join(files[random(files.len())])),
+        7 => fs::create_dir(&one),
+        8 => fs::rename(&one, &other).or_else(|_| fs::remove_dir_all(&one)),
+        _ => {
+            let link = dir.join(["link", "link.yaml"][random(2)]);
+            let _ = fs::remove_file(&link);
+            symlink(if link.extension().is_some() { &file } else { &one }, &link)
+        }
+    };
+    format!("{what} of {} {} {}: {}", file.display(), one.display(), other.display(), result.is_ok())
+}
+
+/// What a source that starts now gives out.
+async fn fresh_texts(dir: &Path) -> BTreeMap<String, String> {
+    let batch = FileSource::new(vec![dir.to_owned()], None).start().unwrap().next().await.unwrap();
+    let texts = batch.events.iter().filter_map(|event| {
+        let name = event.path.strip_prefix(dir).unwrap().to_str().unwrap();
+        let FileChange::Content { text, .. } = &event.change else { return None };
+        Some((name.to_owned(), text.to_string()))
+    });
+    texts.filter(|(name, _)| !name.starts_with("zz-barrier")).collect()
+}
+
+async fn change_and_compare(seed: usize) {
+    let mut state = seed;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut fixture = Fixture::new(&[("a.yaml", "0000"), ("d/c.yaml", "0000")]).await;
+    let mut done = Vec::new();
+    for round in 0..40 {
+        for step in 0..=random(3) {
+            done.push(change(fixture.dir.path(), &mut random, &format!("{round:02}{step:02}")));
+        }
+        // What was changed before it is noted then; what may be replaced still is told later.
+        fixture.barrier().await;
+        let expected = fresh_texts(fixture.dir.path()).await;
+        while fixture.texts != expected {
+            let differs = format!("seed {seed}, round {round}: {:?} is not {expected:?}", fixture.texts);
+            let waited = tokio::time::timeout(PATIENCE / 2, fixture.batch()).await;
+            assert!(waited.is_ok(), "{differs} after {:?}", done.split_off(done.len().saturating_sub(8)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_sequence_of_changes_ends_as_a_fresh_start() {
+    let mut seeds = tokio::task::JoinSet::new();
+    (1..=8).for_each(|seed| drop(seeds.spawn(change_and_compare(seed))));
+    seeds.join_all().await;
+}
+
+#[tokio::test]
+async fn links_may_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("tree/b.yaml"), "b");
+    write(&dir.path().join("outside/o.yaml"), "o");
+    let mut fixture = Fixture::at(dir, &["tree"], |source| source).await;
+    symlink("../outside/o.yaml", fixture.path("tree/link.yaml")).unwrap();
+    fixture.until(&[("tree/b.yaml", "b"), ("tree/link.yaml", "o")]).await;
+    symlink("../outside", fixture.path("tree/dir")).unwrap();
+    fs::remove_file(fixture.path("tree/link.yaml")).unwrap();
+    fixture.until(&[("tree/b.yaml", "b"), ("tree/dir/o.yaml", "o")]).await;
+    // The first path of a file stands for all; the next takes over.
+    symlink("b.yaml", fixture.path("tree/a.yaml")).unwrap();
+    fixture.until(&[("tree/a.yaml", "b"), ("tree/dir/o.yaml", "o")]).await;
+    fs::remove_file(fixture.path("tree/a.yaml")).unwrap();
+    fixture.until(&[("tree/b.yaml", "b"), ("tree/dir/o.yaml", "o")]).await;
 }
 
 #[tokio::test]

@@ -159,9 +159,8 @@ impl Walk<'_> {
                     self.file(path, real_dir.join(name), &meta);
                 }
             }
-            Ok(_) => {}
             Err(error) if is_manifest(name) => self.failed(&path, &error),
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 

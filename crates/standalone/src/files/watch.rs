@@ -58,13 +58,13 @@ pub(super) struct Watches {
 impl Watches {
     /// Watches that report to `events`.
     pub(super) fn new(events: Sender<Input>) -> Self {
-        let watcher = notify::recommended_watcher(move |event| {
+        let created = notify::recommended_watcher(move |event| {
             // The worker may have ended; then nobody needs the event.
             let _ = events.send(Input::Watch(event));
         });
         let mut watches = Self { watcher: None, dirs: BTreeMap::new() };
-        match watcher {
-            Ok(watcher) => watches.watcher = Some(watcher),
+        match created {
+            Ok(created) => watches.watcher = Some(created),
             Err(error) => watches.give_up(&error),
         }
         watches
@@ -85,7 +85,7 @@ impl Watches {
         let Ok(meta) = fs::metadata(dir) else { return };
         let identity = (meta.dev(), meta.ino());
         match self.dirs.get(dir) {
-            Some(watched) if *watched == identity => return,
+            Some(known) if *known == identity => return,
             // The path names another directory now. Its watch may have ended with it, so an error says nothing.
             Some(_) => drop(watcher.unwatch(dir)),
             None => {}

@@ -17,10 +17,27 @@ use crate::output::{Resource, ResourceKind};
 
 type Zones = BTreeMap<Arc<str>, Vec<Endpoint>>;
 
-/// Stage: a cluster's load assignment; none while Envoy resolves names itself, `None` when the backend is gone.
-pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Option<Arc<Resource>>> {
+/// Where a cluster's endpoints come from, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Assignment {
+    /// Envoy resolves names itself.
+    ByName,
+    Listed(Arc<Resource>),
+}
+
+impl Assignment {
+    pub(crate) fn listed(&self) -> Option<&Arc<Resource>> {
+        match self {
+            Self::ByName => None,
+            Self::Listed(resource) => Some(resource),
+        }
+    }
+}
+
+/// Stage: a cluster's load assignment; `None` when the backend is gone.
+pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
     if discovery(facts, reads, key)? != Discovery::Eds {
-        return Some(None);
+        return Some(Assignment::ByName);
     }
     let mut zones = match key.kind {
         BackendKind::Service => of_service(facts, reads, key)?,
@@ -33,7 +50,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
     let cluster = names::cluster(key);
     let endpoints = Endpoints { cluster: cluster.clone(), localities: zones.into_iter().collect() };
     let body = gatehouse_envoy::encode::endpoints(&endpoints);
-    Some(Some(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body))))
+    Some(Assignment::Listed(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body))))
 }
 
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {

@@ -21,6 +21,8 @@ pub(super) struct Claimant<'a> {
     config: &'a Config,
     order: Order,
     addresses: AddressSet,
+    /// The Gateway's own ports.
+    ports: Vec<u16>,
 }
 
 impl<'a> Claimant<'a> {
@@ -32,13 +34,23 @@ impl<'a> Claimant<'a> {
         gateway: &Gateway,
     ) -> Self {
         let (addresses, _) = lower::addresses(gateway);
-        Self { facts, classes, config, order: (age(&gateway.metadata), key.clone()), addresses }
+        let order = (age(&gateway.metadata), key.clone());
+        let ports = gateway.spec.listeners.iter().map(|listener| listener.port).collect();
+        Self { facts, classes, config, order, addresses, ports }
     }
 
     /// Why the Gateway cannot have a port.
     pub(super) fn port_taken(&self, reads: &mut Reads, port: u16) -> Option<Problem> {
-        let owner = self
-            .same_socket(port)
+        if !self.config.shared_host {
+            return None;
+        }
+        let same = self.same_socket(port);
+        if let Some(own) = self.ports.iter().find(|own| **own < port && same.contains(own)) {
+            let bound = self.config.bound_port(port);
+            let message = format!("ports {own} and {port} are both bound as {bound} (--port-map)");
+            return Some(Problem::new("PortUnavailable", message));
+        }
+        let owner = same
             .into_iter()
             .find_map(|port| self.gateway_before(reads, port).or_else(|| self.set_before(reads, port)))?;
         let message =

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::ObjectRef;
-use gatehouse_envoy::ResourceType;
 use gatehouse_model::{FleetKey, PortKey};
 use gatehouse_translate::{Outputs, Resource, ResourceKind, Watch};
 use serde_json::Value;
@@ -100,10 +99,12 @@ impl Fleet {
                     refer(ResourceKind::RouteConfiguration, table);
                 }
                 ResourceKind::Listener => {
-                    strings_at(&json, "route_config_name").iter().for_each(|table| {
-                        refer(ResourceKind::RouteConfiguration, table);
-                    });
-                    secrets_of(&json).iter().for_each(|secret| refer(ResourceKind::Secret, secret));
+                    for table in strings_at(&json, "route_config_name") {
+                        refer(ResourceKind::RouteConfiguration, &table);
+                    }
+                    for secret in secrets_of(&json) {
+                        refer(ResourceKind::Secret, &secret);
+                    }
                 }
                 ResourceKind::Cluster if json["type"] == "EDS" => {
                     refer(ResourceKind::Endpoint, &resource.name);
@@ -140,15 +141,7 @@ impl Fleet {
 
 /// A resource as readable JSON.
 pub(crate) fn decode(resource: &Resource) -> Value {
-    let kind = match resource.kind {
-        ResourceKind::Cluster => ResourceType::Cluster,
-        ResourceKind::Endpoint => ResourceType::Endpoints,
-        ResourceKind::Secret => ResourceType::Secret,
-        ResourceKind::Listener => ResourceType::Listener,
-        ResourceKind::RouteConfiguration => ResourceType::RouteConfiguration,
-        ResourceKind::VirtualHost => ResourceType::VirtualHost,
-    };
-    gatehouse_envoy::json::decode(kind, &resource.body).expect("what we encode decodes")
+    gatehouse_envoy::json::decode(resource.kind.type_url(), &resource.body).expect("what we encode decodes")
 }
 
 /// Clusters that the routes of a virtual host name.

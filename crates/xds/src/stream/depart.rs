@@ -47,11 +47,13 @@ impl Stream {
             return;
         }
         let Some(entry) = table.entry(kind, cluster) else {
-            self.uncool(cluster);
             self.drop_queued(kind, cluster);
             self.clear_refusal(kind, cluster);
+            // One that was not warm is not warm either if it comes back.
             if self.subs[kind].known(cluster) {
                 self.begin_departure(cluster, table.seq(), table);
+            } else {
+                self.uncool(cluster);
             }
             return;
         };
@@ -60,9 +62,8 @@ impl Stream {
             return;
         }
         if self.subs[kind].names.get(cluster).is_some_and(|name| name.holds(&entry.resource.version)) {
-            // Back to what the client has, before it heard of anything else.
             self.drop_queued(kind, cluster);
-            self.uncool(cluster);
+            self.restore(cluster);
             return;
         }
         self.cool(cluster);
@@ -100,7 +101,11 @@ impl Stream {
             let Some(stamp) = self.departures.leaving.get(&cluster).map(|departure| departure.stamp) else {
                 continue;
             };
-            if self.settled(&ResourceType::NAMING, stamp) {
+            if !self.subs[ResourceType::Cluster].known(&cluster) {
+                // It was refused while it left.
+                self.cancel_departure(&cluster);
+                self.uncool(&cluster);
+            } else if self.settled(&ResourceType::NAMING, stamp) {
                 self.queue(ResourceType::Cluster, &cluster, Pending { stamp, ..Pending::default() });
             } else if let Some(departure) = self.departures.leaving.get_mut(&cluster) {
                 // The client spoke of names that were unknown when the linger began.

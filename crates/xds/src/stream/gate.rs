@@ -14,19 +14,20 @@ use crate::config::Config;
 use crate::resource::{ResourceType, Target};
 use crate::table::Table;
 
-/// What is known about a cluster that is in the table and not warm on the stream.
+/// What is known about a cluster that is not warm on the stream.
 #[derive(Debug, Default)]
 struct Warming {
     /// The number of the response that carried it last; zero: not sent yet.
     sent: u64,
     accepted: bool,
+    /// It has its endpoints, or takes none: as it was sent, not as the table is now.
     endpoints: bool,
 }
 
 /// The gates of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
-    /// Clusters of the table that are not warm.
+    /// Clusters of the table, or leaving, that are not warm.
     cold: BTreeMap<Arc<str>, Warming>,
     /// Which names wait for a cluster; each name waits for one at a time.
     blocked: BTreeMap<Arc<str>, BTreeSet<Target>>,
@@ -89,6 +90,12 @@ impl Stream {
         clusters.asked && held && !self.gates.cold.contains_key(cluster)
     }
 
+    /// The cluster was sent on this stream, and may wait for its endpoints.
+    pub(super) fn may_warm(&self, cluster: &str) -> bool {
+        let flying = self.subs[ResourceType::Cluster].names.get(cluster).is_some_and(|name| name.flying > 0);
+        flying || self.gates.cold.get(cluster).is_some_and(|warming| warming.sent > 0)
+    }
+
     /// Lets a queued name wait for a cluster.
     pub(super) fn park(&mut self, target: Target, cluster: Arc<str>) {
         let (kind, name) = &target;
@@ -133,44 +140,71 @@ impl Stream {
         self.gates.cold.entry(cluster.clone()).or_default();
     }
 
-    pub(super) fn cluster_sent(&mut self, cluster: &Arc<str>, number: u64) {
-        self.gates.cold.insert(cluster.clone(), Warming { sent: number, ..Warming::default() });
+    pub(super) fn cluster_sent(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
+        let endpoints = !table.contains(ResourceType::Endpoint, cluster);
+        self.gates.cold.insert(cluster.clone(), Warming { sent: number, accepted: false, endpoints });
     }
 
-    pub(super) fn cluster_accepted(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
+    pub(super) fn cluster_accepted(&mut self, cluster: &Arc<str>, number: u64) {
         if let Some(warming) = self.gates.cold.get_mut(cluster)
             && warming.sent == number
         {
             warming.accepted = true;
-            self.check_warm(cluster, table);
+            self.check_warm(cluster);
         }
     }
 
-    pub(super) fn endpoints_accepted(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
+    pub(super) fn endpoints_accepted(&mut self, cluster: &Arc<str>, number: u64) {
         if let Some(warming) = self.gates.cold.get_mut(cluster)
-            && warming.sent > 0
+            && (warming.sent > 0 || warming.accepted)
             && number > warming.sent
         {
             warming.endpoints = true;
-            self.check_warm(cluster, table);
+            self.check_warm(cluster);
         }
     }
 
-    pub(super) fn check_warm(&mut self, cluster: &Arc<str>, table: &Table) {
+    fn check_warm(&mut self, cluster: &Arc<str>) {
         let Some(warming) = self.gates.cold.get(cluster) else { return };
-        let has_endpoints = table.contains(ResourceType::Endpoint, cluster);
         let initialised = self.subs[ResourceType::Listener].asked;
-        if warming.accepted && initialised && (warming.endpoints || !has_endpoints) {
+        if warming.accepted && initialised && warming.endpoints {
             self.gates.cold.remove(cluster);
             self.open(cluster);
         }
     }
 
     /// The client asked for listeners: its first clusters are warm.
-    pub(super) fn check_all_warm(&mut self, table: &Table) {
+    pub(super) fn check_all_warm(&mut self) {
         let cold: Vec<_> = self.gates.cold.keys().cloned().collect();
         for cluster in cold {
-            self.check_warm(&cluster, table);
+            self.check_warm(&cluster);
+        }
+    }
+
+    /// The client came with this version of a cluster. That is all it needs if it came with endpoints too, or does so
+    /// in a moment; before it is initialised it may have the one and not the other.
+    pub(super) fn cluster_presented(&mut self, cluster: &Arc<str>, table: &Table) {
+        let kind = ResourceType::Endpoint;
+        let held = self.subs[kind].names.get(cluster).is_some_and(|name| name.held.is_some());
+        let endpoints = held || !table.contains(kind, cluster);
+        self.gates.cold.insert(cluster.clone(), Warming { sent: 0, accepted: true, endpoints });
+    }
+
+    pub(super) fn endpoints_presented(&mut self, cluster: &Arc<str>) {
+        if let Some(warming) = self.gates.cold.get_mut(cluster)
+            && warming.sent == 0
+        {
+            warming.endpoints = true;
+            self.check_warm(cluster);
+        }
+    }
+
+    /// The table is back at the version that the client has, before it heard of another one.
+    pub(super) fn restore(&mut self, cluster: &Arc<str>) {
+        if self.gates.cold.get(cluster).is_some_and(|warming| warming.sent > 0 || warming.accepted) {
+            self.check_warm(cluster);
+        } else {
+            self.uncool(cluster);
         }
     }
 

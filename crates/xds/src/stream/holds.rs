@@ -73,10 +73,10 @@ impl Stream {
                 continue;
             };
             let hold = self.holds.watches.entry(watch).or_default();
-            let held = hold.unmet.is_empty();
-            if hold.told != Some((generation, held)) {
-                hold.told = Some((generation, held));
-                self.out.notices.push(Notice::Holds { watch, generation, held });
+            let all = hold.unmet.is_empty();
+            if hold.told != Some((generation, all)) {
+                hold.told = Some((generation, all));
+                self.out.notices.push(Notice::Holds { watch, generation, held: all });
             }
         }
     }

@@ -96,7 +96,10 @@ impl Stream {
         let mut batch = Batch::default();
         for name in names {
             match self.verdict(kind, &name, table) {
-                Verdict::Nothing => self.drop_queued(kind, &name),
+                Verdict::Nothing => {
+                    self.drop_queued(kind, &name);
+                    self.clear_overtaken(kind, &name, table);
+                }
                 Verdict::Wait => self.subs[kind].queue.wake(&name),
                 Verdict::Park(cluster) => self.park((kind, name), cluster),
                 Verdict::Interim(body, cluster) => {
@@ -156,13 +159,21 @@ impl Stream {
     }
 
     fn verdict_gone(&self, kind: ResourceType, name: &str, pending: &Pending, table: &Table) -> Verdict {
+        let using = [ResourceType::Cluster, ResourceType::Listener];
+        let clusters = &self.subs[ResourceType::Cluster];
         if pending.answer {
-            return Verdict::Remove;
+            let retired = (kind == ResourceType::Secret).then(|| table.retired(name)).flatten();
+            return match retired {
+                // What was sent just before, or on a former stream, names it and would wait for it.
+                Some(secret) if !clusters.asked || !self.settled(&using, table.seq()) => {
+                    Verdict::Send(secret.main())
+                }
+                _ => Verdict::Remove,
+            };
         }
         if !self.subs[kind].known(name) {
             return Verdict::Nothing;
         }
-        let clusters = &self.subs[ResourceType::Cluster];
         let free = match kind {
             ResourceType::Cluster if !self.departures.over(name, self.now) => return Verdict::Nothing,
             // Endpoints are not removed before their cluster.
@@ -170,9 +181,7 @@ impl Stream {
                 Some(cluster) => clusters.names.get(name).is_some_and(|state| state.holds(&cluster.version)),
                 None => clusters.asked && !clusters.known(name),
             },
-            ResourceType::Secret => {
-                self.settled(&[ResourceType::Cluster, ResourceType::Listener], pending.stamp)
-            }
+            ResourceType::Secret => self.settled(&using, pending.stamp),
             _ => true,
         };
         if free { Verdict::Remove } else { Verdict::Wait }
@@ -208,7 +217,7 @@ impl Stream {
         for (body, item) in batch.resources {
             response.resources.push((item.name.clone(), body));
             if kind == ResourceType::Cluster {
-                self.cluster_sent(&item.name, number);
+                self.cluster_sent(&item.name, number, table);
                 self.follow_with_endpoints(&item.name, table);
             }
             items.push(item);

@@ -53,8 +53,11 @@ impl Stream {
             }
             match kind {
                 ResourceType::Cluster if item.version.is_none() => self.cluster_gone(&item.name, table),
-                ResourceType::Cluster => self.cluster_accepted(&item.name, flight.number, table),
-                ResourceType::Endpoint => self.endpoints_accepted(&item.name, flight.number, table),
+                ResourceType::Cluster => self.cluster_accepted(&item.name, flight.number),
+                // Removed endpoints end the warming too, with no hosts: that is not warm.
+                ResourceType::Endpoint if item.version.is_some() => {
+                    self.endpoints_accepted(&item.name, flight.number);
+                }
                 ResourceType::Route if item.version.is_some() => self.route_accepted(&item.name, table),
                 _ => {}
             }
@@ -63,8 +66,11 @@ impl Stream {
     }
 
     fn cluster_gone(&mut self, cluster: &Arc<str>, table: &Table) {
-        if !table.contains(ResourceType::Cluster, cluster) {
+        // Unless it was sent again behind its removal.
+        if !table.contains(ResourceType::Cluster, cluster) && !self.subs[ResourceType::Cluster].known(cluster)
+        {
             self.cancel_departure(cluster);
+            self.uncool(cluster);
         }
     }
 
@@ -112,6 +118,13 @@ impl Stream {
     /// These bytes of this name are bad: they were refused alone.
     fn convict(&mut self, kind: ResourceType, item: Item, message: &str, table: &Table) {
         let Some(version) = item.version else { return };
+        if !table.contains(kind, &item.name) {
+            // It is gone meanwhile: nobody has anything to mend.
+            if let Some(stamp) = item.stamp {
+                self.settle(kind, stamp);
+            }
+            return;
+        }
         let stamp = item.stamp.unwrap_or_else(|| {
             self.owe(kind, table.seq());
             table.seq()
@@ -135,6 +148,15 @@ impl Stream {
         if let Some(refusal) = self.subs[kind].refused.remove(name) {
             self.settle(kind, refusal.stamp);
             self.out.notices.push(Notice::Cleared { target: (kind, name.clone()) });
+        }
+    }
+
+    /// The table went back from the refused version to the one that the client has.
+    pub(super) fn clear_overtaken(&mut self, kind: ResourceType, name: &Arc<str>, table: &Table) {
+        let wanted = table.get(kind, name).map(|resource| &resource.version);
+        let refused = self.subs[kind].refused.get(name).map(|refusal| &refusal.version);
+        if refused.is_some() && refused != wanted {
+            self.clear_refusal(kind, name);
         }
     }
 

@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::Stream;
 use super::sub::Pending;
-use crate::resource::{ResourceType, table_of};
+use crate::resource::{ResourceType, Target, table_of};
 use crate::table::Table;
 
 /// The name that stands for all resources of a type.
@@ -46,23 +46,27 @@ impl Stream {
         sub.wildcard = kind.wildcard() && (named.is_empty() || named.iter().any(|name| name == EVERYTHING));
         // An empty answer about virtual hosts would open listeners that have no routes yet.
         sub.first = sub.wildcard && brought.is_empty() && kind != ResourceType::VirtualHost;
-        let mut names = BTreeSet::new();
+        let mut has = BTreeSet::new();
         for (name, version) in brought {
             let (name, version) = shared(kind, name, version, table);
             sub.name(&name).held = Some(version);
-            names.insert(name);
+            has.insert(name);
         }
         for name in named.iter().filter(|name| *name != EVERYTHING) {
             let name: Arc<str> = name.as_str().into();
             self.subs[kind].name(&name).subscribed = true;
-            if warming || !names.contains(&name) {
+            // Its cluster may have been sent before this request came.
+            let needed =
+                kind == ResourceType::Endpoint && self.may_warm(&name) && table.entry(kind, &name).is_some();
+            if warming || needed || !has.contains(&name) {
                 let stamp = table.seq();
                 self.queue(kind, &name, Pending { stamp, answer: true, force: true, ..Pending::default() });
             }
         }
-        self.compare(kind, names, table);
+        self.compare(kind, has, table);
+        self.find_zombies(kind, table);
         if kind == ResourceType::Listener {
-            self.check_all_warm(table);
+            self.check_all_warm();
         }
     }
 
@@ -73,6 +77,13 @@ impl Stream {
             if kind == ResourceType::Route && self.subs[kind].subscribed(name) {
                 self.tables.insert(name.clone());
                 self.queue_virtual_hosts(name, false, table);
+            }
+            match kind {
+                ResourceType::Cluster if !self.differs(kind, name, table) => {
+                    self.cluster_presented(name, table);
+                }
+                ResourceType::Endpoint => self.endpoints_presented(name),
+                _ => {}
             }
             self.held_changed(kind, name, table);
         }
@@ -87,7 +98,37 @@ impl Stream {
             if kind == ResourceType::Cluster {
                 self.cluster_changed(&name, table);
             } else if self.differs(kind, &name, table) {
-                self.queue(kind, &name, Pending::default());
+                // What is held back until others are settled must not look older than they are.
+                let stamp = if kind.names_clusters() { 0 } else { table.seq() };
+                self.queue(kind, &name, Pending { stamp, ..Pending::default() });
+            }
+        }
+    }
+
+    /// What Envoy took from a response that it refused is not among the versions that it brings. It is known from the
+    /// stream before, or because Envoy asks for the endpoints. If it is no more, Envoy must be told.
+    fn find_zombies(&mut self, kind: ResourceType, table: &Table) {
+        let doubts = std::mem::take(&mut self.doubts);
+        let (here, later) = doubts.into_iter().partition(|(of, _)| *of == kind);
+        self.doubts = later;
+        let clusters = &self.subs[ResourceType::Cluster];
+        let wanted = self.subs[ResourceType::Endpoint]
+            .names
+            .iter()
+            .filter(|(_, state)| clusters.asked && state.subscribed);
+        let wanted = wanted.map(|(name, _)| (ResourceType::Cluster, name.clone()));
+        let mut zombies: BTreeSet<Target> = here;
+        zombies.extend(wanted);
+        zombies.retain(|(of, name)| !self.subs[*of].known(name));
+        for (of, name) in zombies {
+            self.subs[of].name(&name).uncertain = true;
+            if table.contains(of, &name) {
+                continue; // It is sent anyway.
+            }
+            if of == ResourceType::Cluster {
+                self.begin_departure(&name, table.seq(), table);
+            } else {
+                self.queue(of, &name, Pending { stamp: table.seq(), ..Pending::default() });
             }
         }
     }

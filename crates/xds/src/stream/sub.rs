@@ -7,6 +7,8 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 /// The state of one resource type on one stream.
+// These are independent facts, not a state in disguise.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 pub(super) struct Sub {
     /// The client has sent a request for this type.
@@ -138,20 +140,15 @@ impl Queue {
     /// Adds a name or merges with what is queued, whose stamp it returns.
     pub(super) fn add(&mut self, name: &Arc<str>, new: Pending) -> Option<u64> {
         let answer = new.answer;
-        let before = match self.pending.get_mut(name) {
-            Some(old) => {
-                let stamp = old.stamp;
-                old.stamp = stamp.min(new.stamp);
-                old.force |= new.force;
-                old.answer |= new.answer;
-                old.seen = old.seen.or(new.seen);
-                Some(stamp)
-            }
-            None => {
-                self.pending.insert(name.clone(), new);
-                None
-            }
-        };
+        let before = self.pending.get(name).map(|old| old.stamp);
+        if let Some(old) = self.pending.get_mut(name) {
+            old.stamp = old.stamp.min(new.stamp);
+            old.force |= new.force;
+            old.answer |= new.answer;
+            old.seen = old.seen.or(new.seen);
+        } else {
+            self.pending.insert(name.clone(), new);
+        }
         if answer {
             self.ready.remove(name);
             self.answers.insert(name.clone());

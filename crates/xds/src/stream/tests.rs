@@ -1,1 +1,8 @@
+//! The stream against a client that behaves like Envoy.
 
+mod gates;
+mod harness;
+mod random;
+mod refusals;
+mod subscriptions;
+mod world;

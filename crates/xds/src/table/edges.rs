@@ -29,10 +29,13 @@ struct Use {
     exists: bool,
 }
 
+/// How many parts of a resource name a cluster.
+pub(crate) type Counts = BTreeMap<Arc<str>, i64>;
+
 /// The edges of one table, indexed from both ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Edges {
-    from: PerType<BTreeMap<Arc<str>, BTreeMap<Arc<str>, i64>>>,
+    from: PerType<BTreeMap<Arc<str>, Counts>>,
     uses: BTreeMap<Arc<str>, Use>,
     /// Named by some resource, but not in the table.
     missing: BTreeSet<Arc<str>>,
@@ -87,7 +90,7 @@ impl Edges {
     }
 
     /// The clusters that a resource names.
-    pub(crate) fn of(&self, kind: ResourceType, name: &str) -> Option<&BTreeMap<Arc<str>, i64>> {
+    pub(crate) fn of(&self, kind: ResourceType, name: &str) -> Option<&Counts> {
         self.from[kind].get(name)
     }
 

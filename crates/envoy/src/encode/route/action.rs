@@ -94,9 +94,9 @@ fn fraction(Fraction { numerator, denominator }: Fraction) -> FractionalPercent 
     let numerator = numerator.min(denominator);
     let exact = scales.iter().find(|(scale, _)| (numerator * u64::from(*scale)).is_multiple_of(denominator));
     let (scale, kind) = exact.unwrap_or(&scales[2]);
-    let scaled = (numerator * u64::from(*scale) + denominator / 2) / denominator;
+    let rounded = (numerator * u64::from(*scale) + denominator / 2) / denominator;
     FractionalPercent {
-        numerator: u32::try_from(scaled).expect("at most the scale"),
+        numerator: u32::try_from(rounded).expect("at most the scale"),
         denominator: (*kind).into(),
     }
 }

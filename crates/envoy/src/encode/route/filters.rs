@@ -15,13 +15,16 @@ use super::matching::{exact, safe_regex};
 use super::plan::{Outcome, Share};
 use crate::encode::{any, bool_value, duration, extension, filter};
 
-/// Entries of `Route.typed_per_filter_config`, sorted by name.
+/// Entries of `Route.typed_per_filter_config`, sorted by name. Only for what is forwarded: in front of redirects
+/// and direct responses Envoy's filters do nothing.
 pub(super) fn per_filter_config(route: &HttpRoute, share: &Share<'_>) -> Vec<(&'static str, Vec<u8>)> {
+    if !matches!(share.outcome, Outcome::Forward(_)) {
+        return Vec::new();
+    }
     let cors = share.cors.map(|cors| (filter::CORS, any(&cors_policy(cors)).encode_to_vec()));
     let session = route
         .session
         .as_deref()
-        .filter(|_| matches!(share.outcome, Outcome::Forward(_)))
         .map(|session| (filter::STATEFUL_SESSION, any(&per_route_session(session)).encode_to_vec()));
     cors.into_iter().chain(session).collect()
 }
@@ -35,9 +38,10 @@ fn cors_policy(cors: &Cors) -> CorsPolicy {
         allow_methods: list(&cors.allow_methods),
         allow_headers: list(&cors.allow_headers),
         // `*` would mean a header of that name to a client that sends credentials.
-        expose_headers: match wildcard_expose && cors.allow_credentials {
-            true => String::new(),
-            false => list(&cors.expose_headers),
+        expose_headers: if wildcard_expose && cors.allow_credentials {
+            String::new()
+        } else {
+            list(&cors.expose_headers)
         },
         max_age: cors.max_age.to_string(),
         allow_credentials: Some(bool_value(cors.allow_credentials)),
@@ -48,10 +52,7 @@ fn cors_policy(cors: &Cors) -> CorsPolicy {
 }
 
 fn list(items: &[std::sync::Arc<str>]) -> String {
-    match items.iter().any(|item| &**item == "*") {
-        true => "*".to_owned(),
-        false => items.join(", "),
-    }
+    if items.iter().any(|item| &**item == "*") { "*".to_owned() } else { items.join(", ") }
 }
 
 /// A wildcard stands for one or more labels. Browsers leave out the default port of the scheme.
@@ -65,7 +66,7 @@ fn origin_matcher(origin: &str) -> StringMatcher {
     if origin == "*" || !origin.contains('*') {
         return exact(origin);
     }
-    let parts: Vec<String> = origin.split('*').map(regex_syntax::escape).collect();
+    let parts: Vec<String> = origin.split('*').map(regex::escape).collect();
     safe_regex(&parts.join("[^/:]+"))
 }
 

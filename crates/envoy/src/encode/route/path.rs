@@ -24,14 +24,13 @@ pub(super) fn prefix_without_slash(prefix: &str) -> &str {
 
 pub(super) fn edit(modifier: Option<&PathModifier>, matched: &PathMatch) -> Edit {
     match (modifier, matched) {
-        (None, _) => Edit::Keep,
         (Some(PathModifier::ReplaceFullPath(path)), _) => Edit::Full(absolute(path).into_owned()),
         (Some(PathModifier::ReplacePrefixMatch(replacement)), PathMatch::Prefix(prefix)) => {
             let replacement = absolute(prefix_without_slash(replacement));
             replace_prefix(prefix_without_slash(prefix), prefix_without_slash(&replacement))
         }
-        // Refused by the validator.
-        (Some(PathModifier::ReplacePrefixMatch(_)), _) => Edit::Keep,
+        // The second is refused by the validator.
+        (None | Some(PathModifier::ReplacePrefixMatch(_)), _) => Edit::Keep,
     }
 }
 
@@ -43,7 +42,7 @@ fn replace_prefix(prefix: &str, replacement: &str) -> Edit {
         ("", replacement) => Edit::Prefix(format!("{replacement}/")),
         // The slash after the prefix goes too, and one must be left of `/foo`.
         (prefix, "") => Edit::Regex(RegexMatchAndSubstitute {
-            pattern: Some(regex_matcher(&format!("^{}/*", regex_syntax::escape(prefix)))),
+            pattern: Some(regex_matcher(&format!("^{}/*", regex::escape(prefix)))),
             substitution: "/".to_owned(),
         }),
         (_, replacement) => Edit::Prefix(replacement.to_owned()),

@@ -21,6 +21,9 @@ const IDLE: Duration = Duration::from_hours(1);
 const SHORTEST_BACKOFF: Duration = Duration::from_millis(1);
 /// Failures after which the backend certainly did nothing with the request.
 const RETRY_ON: &str = "connect-failure,refused-stream,reset-before-request,unavailable";
+/// An attempt that runs into its limit is retried too (`HTTPRouteRetry.backoff`). To Envoy that is a reset like
+/// others, so with `backendRequest` a connection that breaks after the request was sent is retried as well.
+const RETRY_ON_ATTEMPT_TIMEOUT: &str = ",reset";
 /// How often a retry looks for an endpoint that was not tried yet.
 const HOST_SELECTION_ATTEMPTS: i64 = 5;
 
@@ -55,7 +58,10 @@ pub(super) fn retry_policy(route: &HttpRoute) -> Option<RetryPolicy> {
     if retry.is_none() && per_try.is_none() {
         return None;
     }
-    let policy = retry.map(retries).unwrap_or_default();
+    let mut policy = retry.map(retries).unwrap_or_default();
+    if retry.is_some() && per_try.is_some() {
+        policy.retry_on.push_str(RETRY_ON_ATTEMPT_TIMEOUT);
+    }
     Some(RetryPolicy { per_try_timeout: per_try.map(duration), ..policy })
 }
 

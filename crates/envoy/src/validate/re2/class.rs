@@ -2,16 +2,31 @@
 
 use super::{Parsed, Parser, escape};
 
-const POSIX: &[&str] = &[
-    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
-    "upper", "word", "xdigit",
-];
+const POSIX: &str = "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit";
 
-const CATEGORIES: &[&str] = &[
-    "Any", "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd",
-    "Nl", "No", "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp",
-    "Zs",
-];
+/// Categories and scripts, spelled as RE2 wants them.
+const UNICODE: &str = "Any C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl \
+    Zp Zs Adlam Ahom Anatolian_Hieroglyphs Arabic Armenian Avestan Balinese Bamum Bassa_Vah Batak \
+    Bengali Bhaiksuki Bopomofo Brahmi Braille Buginese Buhid Canadian_Aboriginal Carian \
+    Caucasian_Albanian Chakma Cham Cherokee Chorasmian Common Coptic Cuneiform Cypriot Cypro_Minoan \
+    Cyrillic Deseret Devanagari Dives_Akuru Dogra Duployan Egyptian_Hieroglyphs Elbasan Elymaic Ethiopic \
+    Georgian Glagolitic Gothic Grantha Greek Gujarati Gunjala_Gondi Gurmukhi Han Hangul Hanifi_Rohingya \
+    Hanunoo Hatran Hebrew Hiragana Imperial_Aramaic Inherited Inscriptional_Pahlavi \
+    Inscriptional_Parthian Javanese Kaithi Kannada Katakana Kawi Kayah_Li Kharoshthi Khitan_Small_Script \
+    Khmer Khojki Khudawadi Lao Latin Lepcha Limbu Linear_A Linear_B Lisu Lycian Lydian Mahajani Makasar \
+    Malayalam Mandaic Manichaean Marchen Masaram_Gondi Medefaidrin Meetei_Mayek Mende_Kikakui \
+    Meroitic_Cursive Meroitic_Hieroglyphs Miao Modi Mongolian Mro Multani Myanmar Nabataean Nag_Mundari \
+    Nandinagari New_Tai_Lue Newa Nko Nushu Nyiakeng_Puachue_Hmong Ogham Ol_Chiki Old_Hungarian \
+    Old_Italic Old_North_Arabian Old_Permic Old_Persian Old_Sogdian Old_South_Arabian Old_Turkic \
+    Old_Uyghur Oriya Osage Osmanya Pahawh_Hmong Palmyrene Pau_Cin_Hau Phags_Pa Phoenician \
+    Psalter_Pahlavi Rejang Runic Samaritan Saurashtra Sharada Shavian Siddham SignWriting Sinhala \
+    Sogdian Sora_Sompeng Soyombo Sundanese Syloti_Nagri Syriac Tagalog Tagbanwa Tai_Le Tai_Tham Tai_Viet \
+    Takri Tamil Tangsa Tangut Telugu Thaana Thai Tibetan Tifinagh Tirhuta Toto Ugaritic Vai Vithkuqi \
+    Wancho Warang_Citi Yezidi Yi Zanabazar_Square";
+
+fn is_one_of(names: &str, name: &str) -> bool {
+    names.split(' ').any(|known| known == name)
+}
 
 impl Parser<'_> {
     pub(super) fn class(&mut self) -> Parsed {
@@ -43,7 +58,7 @@ fn posix_name(rest: &mut &str) -> Result<bool, String> {
     };
     let (text, tail) = rest.split_at(end + 4);
     let name = &text[2..end + 2];
-    if !POSIX.contains(&name.strip_prefix('^').unwrap_or(name)) {
+    if !is_one_of(POSIX, name.strip_prefix('^').unwrap_or(name)) {
         return Err(format!("invalid character class range: {text}"));
     }
     *rest = tail;
@@ -92,7 +107,7 @@ fn class_character(rest: &mut &str, missing: &dyn Fn() -> String) -> Result<u32,
 pub(super) fn unicode_group(rest: &mut &str) -> Parsed {
     let start = *rest;
     let (name, tail) = match start[2..].chars().next() {
-        None => return Err("invalid UTF-8".to_owned()),
+        None => return Err(format!("invalid character class range: {start}")),
         Some('{') => match start[3..].split_once('}') {
             Some(parts) => parts,
             None => return Err(format!("invalid character class range: {start}")),
@@ -102,17 +117,8 @@ pub(super) fn unicode_group(rest: &mut &str) -> Parsed {
     *rest = tail;
     let text = &start[..start.len() - tail.len()];
     let name = name.strip_prefix('^').unwrap_or(name);
-    if CATEGORIES.contains(&name) || is_script(name) {
+    if is_one_of(UNICODE, name) {
         return Ok(());
     }
     Err(format!("invalid character class range: {text}"))
-}
-
-/// Whether it is the name of a script in RE2's spelling (`Old_Italic`).
-fn is_script(name: &str) -> bool {
-    let spelled = name.split('_').all(|word| {
-        word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphanumeric())
-    }) || name == "Nko"
-        || name == "SignWriting";
-    spelled && name.len() > 3 && regex_syntax::parse(&format!(r"\p{{sc={name}}}")).is_ok()
 }

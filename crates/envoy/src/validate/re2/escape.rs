@@ -1,5 +1,8 @@
 //! Escapes of single characters.
 
+/// The largest character of Latin-1.
+const LARGEST: u32 = 0xff;
+
 /// Reads one escape at the start of `rest` and gives the character it stands for.
 pub(super) fn character(rest: &mut &str) -> Result<u32, String> {
     let start = *rest;
@@ -9,6 +12,7 @@ pub(super) fn character(rest: &mut &str) -> Result<u32, String> {
     };
     let read = match first {
         '0'..='7' => octal(first, &mut chars),
+        'x' if chars.as_str() == "{" => return Err("invalid UTF-8".to_owned()),
         'x' => hexadecimal(&mut chars),
         'n' => Some(10),
         'r' => Some(13),
@@ -16,7 +20,7 @@ pub(super) fn character(rest: &mut &str) -> Result<u32, String> {
         'a' => Some(7),
         'f' => Some(12),
         'v' => Some(11),
-        _ if first.is_ascii() && !first.is_ascii_alphanumeric() && first != '_' => Some(first.into()),
+        _ if first.is_ascii() && !first.is_ascii_alphanumeric() => Some(first.into()),
         _ => None,
     };
     *rest = chars.as_str();
@@ -37,13 +41,14 @@ fn octal(first: char, chars: &mut std::str::Chars<'_>) -> Option<u32> {
             None => break,
         }
     }
-    Some(value)
+    (value <= LARGEST).then_some(value)
 }
 
 fn hexadecimal(chars: &mut std::str::Chars<'_>) -> Option<u32> {
     let first = chars.next()?;
     if first != '{' {
-        return Some(first.to_digit(16)? * 16 + chars.next()?.to_digit(16)?);
+        let second = chars.next()?;
+        return Some(first.to_digit(16)? * 16 + second.to_digit(16)?);
     }
     let mut value = None;
     loop {
@@ -51,7 +56,7 @@ fn hexadecimal(chars: &mut std::str::Chars<'_>) -> Option<u32> {
         match c.to_digit(16) {
             Some(digit) => {
                 let next = value.unwrap_or(0) * 16 + digit;
-                if next > u32::from(char::MAX) {
+                if next > LARGEST {
                     return None;
                 }
                 value = Some(next);

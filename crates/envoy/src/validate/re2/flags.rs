@@ -24,10 +24,9 @@ impl Parser<'_> {
         };
         let (capture, name) = (&text[..=end], &text[start..end]);
         let valid = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
-        if !valid || self.names.contains(&name) {
+        if !valid {
             return Err(bad_name(capture));
         }
-        self.names.push(name);
         self.rest = &text[end + 1..];
         self.stack.push(Level::default());
         Ok(())
@@ -51,7 +50,7 @@ impl Parser<'_> {
                 _ => return Err(bad_operator(&text[..end])),
             }
         }
-        Err(format!("missing ): {}", self.whole))
+        Err(bad_operator(text))
     }
 }
 

@@ -1,0 +1,228 @@
+//! One Envoy with backends, configured by what the crate encodes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatehouse_envoy::{Address, BootstrapOptions, bootstrap, encode, validate};
+use gatehouse_model::backend::{
+    BackendKind, Cluster, ClusterName, Discovery, Endpoint, EndpointAddress, Endpoints, Health, Protocol,
+};
+use gatehouse_model::http::HttpRoute;
+use gatehouse_model::listener::{EnvoyListener, FilterChain, SecretName, TableName, TlsTermination};
+use gatehouse_model::{AddressSet, Hostname};
+use gatehouse_testkit::echo::{self, Echo, Identity};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::process::{Child, Command};
+
+use crate::ads::{self, Ads};
+use crate::client;
+
+pub(crate) struct World {
+    pub(crate) ads: Ads,
+    pub(crate) port: u16,
+    pub(crate) tls_port: u16,
+    pub(crate) echoes: BTreeMap<&'static str, Echo>,
+    directory: TempDir,
+    envoy: Child,
+}
+
+/// What a world is made of besides its fixed backends.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) hosts: Vec<(Hostname, Vec<HttpRoute>)>,
+    pub(crate) clusters: Vec<(Cluster, Endpoints)>,
+    pub(crate) tls: Vec<TlsSite>,
+}
+
+/// A filter chain with its certificate and the virtual hosts of its table.
+pub(crate) struct TlsSite {
+    pub(crate) server_name: Hostname,
+    pub(crate) certificate: gatehouse_model::listener::TlsCertificate,
+    pub(crate) hosts: Vec<bytes::Bytes>,
+}
+
+pub(crate) fn table() -> TableName {
+    TableName("http/80".into())
+}
+
+impl World {
+    /// Starts backends `a`, `b` and `c` (HTTP/1.1) and `h2c`, one cluster each, and an Envoy with the hosts
+    /// of the setup and `ready.test`.
+    pub(crate) async fn start(setup: Setup) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let ads = Ads::default();
+        let mut echoes = BTreeMap::new();
+        for name in ["a", "b", "c", "h2c"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let echo =
+                echo::serve(listener, Identity { pod: name.to_owned(), ..Identity::default() }).unwrap();
+            let protocol = if name == "h2c" { Protocol::H2c } else { Protocol::Http1 };
+            set_cluster(&ads, &cluster(name, protocol), &endpoints(name, [echo.addr()]));
+            echoes.insert(name, echo);
+        }
+        for (cluster, endpoints) in &setup.clusters {
+            set_cluster(&ads, cluster, endpoints);
+        }
+        let (port, tls_port) = (free_port().await, free_port().await);
+        let ready = vec![crate::rules::to("/", "a")];
+        for (host, routes) in setup.hosts.iter().chain([&(Hostname::parse("ready.test"), ready)]) {
+            set_host(&ads, host, routes);
+        }
+        set(&ads, ads::RDS, &table().0, encode::route_table(&table(), encode::TableMode::Vhds));
+        set_listener(&ads, &http_listener(port));
+        set_tls(&ads, tls_port, &setup.tls);
+
+        let socket = directory.path().join("xds.sock");
+        ads.serve(UnixListener::bind(&socket).unwrap());
+        let options = BootstrapOptions {
+            zone: "zone-1".to_owned(),
+            ..BootstrapOptions::new(
+                "node",
+                "fleet",
+                Address::Pipe(directory.path().join("admin.sock").display().to_string()),
+                Address::Pipe(socket.display().to_string()),
+            )
+        };
+        let envoy = start_envoy(&directory, &bootstrap(&options));
+        let mut world = Self { ads, port, tls_port, echoes, directory, envoy };
+        world.wait_until_ready().await;
+        world
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            assert_eq!(self.ads.refused(), [""; 0], "Envoy refused configuration");
+            let exited = self.envoy.try_wait().unwrap();
+            assert!(exited.is_none(), "Envoy ended with {exited:?}: {}", self.log());
+            if client::get(self.port, "ready.test", "/").await.is_ok_and(|reply| reply.status == 200) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "Envoy is not ready: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The administration interface's answer.
+    pub(crate) async fn admin(&self, path: &str) -> String {
+        let mut socket = UnixStream::connect(self.directory.path().join("admin.sock")).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// What Envoy logged; warnings and errors only.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("envoy.log")).unwrap_or_default()
+    }
+}
+
+fn start_envoy(directory: &TempDir, bootstrap: &str) -> Child {
+    let binary = std::env::var_os("GATEHOUSE_ENVOY").map(PathBuf::from);
+    let binary =
+        binary.expect("GATEHOUSE_ENVOY names no Envoy binary: run `make envoy` and set it (see `make test`)");
+    let path = directory.path().join("bootstrap.json");
+    fs::write(&path, bootstrap).unwrap();
+    Command::new(binary)
+        .arg("--config-path")
+        .arg(path)
+        .args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning", "--log-path"])
+        .arg(directory.path().join("envoy.log"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Every resource that a test serves also passes the check of Envoy's validation rules and can be printed.
+fn set(ads: &Ads, type_url: &str, name: &str, bytes: bytes::Bytes) {
+    assert_eq!(validate::message(type_url, &bytes), Ok(()), "{name}");
+    gatehouse_envoy::json::decode(type_url, &bytes).unwrap();
+    ads.set(type_url, name, bytes);
+}
+
+fn set_cluster(ads: &Ads, cluster: &Cluster, endpoints: &Endpoints) {
+    set(ads, ads::CDS, &cluster.name.0, encode::cluster(cluster));
+    if cluster.discovery == Discovery::Eds {
+        set(ads, ads::EDS, &cluster.name.0, encode::endpoints(endpoints));
+    }
+}
+
+fn set_host(ads: &Ads, host: &Hostname, routes: &[HttpRoute]) {
+    set(ads, ads::VHDS, &encode::virtual_host_name(&table(), host), encoded_host(&table(), host, routes));
+}
+
+pub(crate) fn encoded_host(table: &TableName, host: &Hostname, routes: &[HttpRoute]) -> bytes::Bytes {
+    let fragments: Vec<_> = routes.iter().map(|route| encode::route(route).unwrap().bytes).collect();
+    encode::virtual_host(table, host, fragments.iter().map(|bytes| &**bytes))
+}
+
+fn http_listener(port: u16) -> EnvoyListener {
+    EnvoyListener {
+        name: "http".into(),
+        addresses: AddressSet::default(),
+        port,
+        tls: false,
+        chains: vec![FilterChain {
+            name: "http".into(),
+            server_name: Hostname::Any,
+            tls: None,
+            table: table(),
+        }],
+    }
+}
+
+/// TLS tables carry their virtual hosts inside (RDS).
+fn set_tls(ads: &Ads, port: u16, sites: &[TlsSite]) {
+    let mut chains = Vec::new();
+    for site in sites {
+        let name: Arc<str> = site.server_name.to_string().into();
+        let table = TableName(format!("https/{name}").into());
+        // A secret named `*` would be a wildcard.
+        let secret = SecretName(format!("secret/{name}").into());
+        set(ads, ads::RDS, &table.0, encode::route_table(&table, encode::TableMode::Inline(&site.hosts)));
+        set(ads, ads::SDS, &secret.0, encode::secret(&secret, &site.certificate));
+        let tls = Some(TlsTermination { secrets: vec![secret] });
+        chains.push(FilterChain { name, server_name: site.server_name.clone(), tls, table });
+    }
+    if !chains.is_empty() {
+        let addresses = AddressSet(vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()]);
+        set_listener(ads, &EnvoyListener { name: "https".into(), addresses, port, tls: true, chains });
+    }
+}
+
+fn set_listener(ads: &Ads, listener: &EnvoyListener) {
+    set(ads, ads::LDS, &listener.name, encode::listener(listener, encode::Options { ipv6: false }));
+}
+
+pub(crate) async fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) fn cluster(name: &str, protocol: Protocol) -> Cluster {
+    Cluster {
+        name: ClusterName(name.into()),
+        kind: BackendKind::Service,
+        namespace: "default".into(),
+        object: name.into(),
+        port: 80,
+        protocol,
+        discovery: Discovery::Eds,
+    }
+}
+
+pub(crate) fn endpoints(name: &str, addresses: impl IntoIterator<Item = std::net::SocketAddr>) -> Endpoints {
+    let members = addresses
+        .into_iter()
+        .map(|address| Endpoint { address: EndpointAddress::Socket(address), health: Health::Healthy })
+        .collect();
+    Endpoints { cluster: ClusterName(name.into()), localities: vec![("zone-1".into(), members)] }
+}

@@ -1,0 +1,340 @@
+//! The graph thread: owns objects and world, settles once per burst, commits once per fleet.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, mpsc};
+use std::time::Instant;
+
+use gatehouse_model::{FleetKey, NamespacedName, PortKey};
+use gatehouse_standalone::files::FileBatch;
+use gatehouse_standalone::intake::{FileProblem, Intake};
+use gatehouse_translate::{Config, FleetChange, Outputs, Resource, ResourceKind, Watch, WatchState, World};
+use gatehouse_xds::{Commit, Edge, Event, FleetId, ResourceType, Server, Target, WatchChange, What};
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::load::change;
+use crate::print;
+use crate::run::metrics::CoreMetrics;
+use crate::run::publish::SharedDocument;
+
+/// What wakes the thread.
+pub(crate) enum Input {
+    /// Files changed.
+    Files { batch: FileBatch, initial: bool, seen: Instant },
+    /// The xDS server tells of proxies.
+    Proxy(Event),
+    /// Somebody wants to see inside.
+    Dump { name: String, answer: mpsc::Sender<Option<String>> },
+    /// The end.
+    Stop,
+}
+
+/// What a watch of the xDS server stands for.
+#[derive(Clone, Debug)]
+enum Watched {
+    /// A port and the digest of its needs.
+    Port(PortKey, Arc<str>),
+    /// A virtual host and its version.
+    Host(FleetKey, Arc<str>, Arc<str>),
+}
+
+/// Everything that the thread owns.
+pub(crate) struct Core {
+    world: World,
+    intake: Intake,
+    server: Server,
+    /// The fleets that should run, sent when they change.
+    fleets: UnboundedSender<BTreeSet<FleetKey>>,
+    known_fleets: BTreeSet<FleetKey>,
+    document: SharedDocument,
+    metrics: CoreMetrics,
+    /// By watch id; an id stands for one version only, so that a late answer is not taken for a newer one.
+    watched: HashMap<u64, Watched>,
+    port_watches: HashMap<PortKey, u64>,
+    host_watches: HashMap<(FleetKey, Arc<str>), u64>,
+    next_watch: u64,
+    /// Whether all files were read once: before that nothing is served.
+    complete: bool,
+    /// When the oldest change since the last commit was seen.
+    seen: Option<Instant>,
+    reported: Vec<FileProblem>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: Config,
+        server: Server,
+        fleets: UnboundedSender<BTreeSet<FleetKey>>,
+        document: SharedDocument,
+        metrics: CoreMetrics,
+    ) -> Self {
+        Self {
+            world: World::new(config),
+            intake: Intake::default(),
+            server,
+            fleets,
+            known_fleets: BTreeSet::new(),
+            document,
+            metrics,
+            watched: HashMap::new(),
+            port_watches: HashMap::new(),
+            host_watches: HashMap::new(),
+            next_watch: 0,
+            complete: false,
+            seen: None,
+            reported: Vec::new(),
+        }
+    }
+
+    /// Runs until told to stop. Bursts coalesce: everything that waits is taken before one settle.
+    pub(crate) fn run(mut self, inputs: &mpsc::Receiver<Input>) {
+        while let Ok(first) = inputs.recv() {
+            let mut next = Some(first);
+            while let Some(input) = next {
+                if matches!(input, Input::Stop) {
+                    return;
+                }
+                self.take(input);
+                next = inputs.try_recv().ok();
+            }
+            if self.complete {
+                self.settle();
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Files { batch, initial, seen } => {
+                self.complete |= initial;
+                self.seen.get_or_insert(seen);
+                self.files(&batch);
+            }
+            Input::Proxy(event) => self.proxy(&event),
+            Input::Dump { name, answer } => {
+                // Whoever asked may have gone away.
+                let _ = answer.send(self.dump(&name));
+            }
+            Input::Stop => {}
+        }
+    }
+
+    fn files(&mut self, batch: &FileBatch) {
+        let now = Timestamp::now();
+        let changes = self.intake.apply(batch);
+        tracing::debug!(files = batch.events.len(), objects = changes.len(), "files changed");
+        for object in changes {
+            self.document.lock().unwrap_or_else(PoisonError::into_inner).object(&object, now);
+            self.world.apply(change(object));
+        }
+        self.document.touch();
+        let problems = self.intake.problems();
+        for problem in problems.iter().filter(|problem| !self.reported.contains(problem)) {
+            print::error_line(problem);
+        }
+        if problems.is_empty() && !self.reported.is_empty() {
+            tracing::info!("all files are good again");
+        }
+        self.metrics.file_problems(problems.len(), self.intake.stale().count());
+        self.reported = problems;
+    }
+
+    fn settle(&mut self) {
+        let started = Instant::now();
+        let outputs = self.world.settle();
+        for panicked in self.world.take_panics() {
+            tracing::error!(stage = panicked.stage, key = panicked.key, "bug: {}", panicked.message);
+            self.metrics.panicked();
+        }
+        self.metrics.settled(started.elapsed(), &self.world);
+        self.publish(outputs);
+    }
+
+    fn publish(&mut self, outputs: Outputs) {
+        let Outputs { fleets, removed_fleets, statuses } = outputs;
+        let seen = self.seen.take();
+        let before = self.known_fleets.clone();
+        for (fleet, change) in fleets {
+            self.known_fleets.insert(fleet.clone());
+            let commit = self.commit_of(&fleet, change, seen);
+            self.server.commit(&fleet_id(&fleet), commit);
+        }
+        for fleet in removed_fleets {
+            self.known_fleets.remove(&fleet);
+            self.server.remove_fleet(&fleet_id(&fleet));
+            self.forget_watches(&fleet);
+        }
+        if !statuses.is_empty() {
+            let now = Timestamp::now();
+            let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+            for status in statuses {
+                document.status(status, now);
+            }
+            drop(document);
+            self.document.touch();
+        }
+        // The first set is sent even when empty: Envoys that an earlier run left behind must go.
+        if before != self.known_fleets || self.metrics.first_commit() {
+            // The receiver ends with the process only.
+            let _ = self.fleets.send(self.known_fleets.clone());
+        }
+    }
+
+    fn commit_of(&mut self, fleet: &FleetKey, change: FleetChange, seen: Option<Instant>) -> Commit {
+        let mut watches = Vec::new();
+        for (port, watch) in change.watches {
+            self.watch_port(port, watch, &mut watches);
+        }
+        for resource in change.upserts.iter().filter(|r| r.kind == ResourceKind::VirtualHost) {
+            let host = Watched::Host(fleet.clone(), resource.name.clone(), resource.version.clone());
+            let need = (ResourceType::VirtualHost, resource.name.clone(), resource.version.clone());
+            let id = self.watch(host, vec![need], &mut watches);
+            let old = self.host_watches.insert((fleet.clone(), resource.name.clone()), id);
+            self.unwatch(old, &mut watches);
+        }
+        for (_, name) in change.removals.iter().filter(|(kind, _)| *kind == ResourceKind::VirtualHost) {
+            let old = self.host_watches.remove(&(fleet.clone(), name.clone()));
+            self.unwatch(old, &mut watches);
+        }
+        self.metrics.committed(&change.upserts);
+        let upsert =
+            |r: Resource| (resource_type(r.kind), gatehouse_xds::Resource::new(r.name, r.version, r.body));
+        Commit {
+            upserts: change.upserts.into_iter().map(upsert).collect(),
+            removals: change.removals.into_iter().map(target).collect(),
+            edges: change
+                .edges
+                .into_iter()
+                .map(|e| Edge { from: target(e.from), cluster: e.cluster, delta: e.delta, linger: e.linger })
+                .collect(),
+            watches,
+            seen,
+        }
+    }
+
+    fn watch_port(&mut self, port: PortKey, watch: Option<Watch>, out: &mut Vec<WatchChange>) {
+        let old = match watch {
+            Some(watch) => {
+                let needs = watch.needs.into_iter().map(|(kind, n, v)| (resource_type(kind), n, v)).collect();
+                let id = self.watch(Watched::Port(port.clone(), watch.digest), needs, out);
+                self.port_watches.insert(port, id)
+            }
+            None => self.port_watches.remove(&port),
+        };
+        self.unwatch(old, out);
+    }
+
+    fn watch(&mut self, what: Watched, needs: Vec<gatehouse_xds::Need>, out: &mut Vec<WatchChange>) -> u64 {
+        self.next_watch += 1;
+        self.watched.insert(self.next_watch, what);
+        out.push(WatchChange::Set(gatehouse_xds::Watch { id: self.next_watch, needs }));
+        self.next_watch
+    }
+
+    fn unwatch(&mut self, id: Option<u64>, out: &mut Vec<WatchChange>) {
+        if let Some(id) = id {
+            self.watched.remove(&id);
+            out.push(WatchChange::Remove(id));
+        }
+    }
+
+    fn forget_watches(&mut self, fleet: &FleetKey) {
+        self.port_watches.retain(|port, _| port.fleet != *fleet);
+        self.host_watches.retain(|(owner, _), _| owner != fleet);
+        self.watched.retain(|_, watched| match watched {
+            Watched::Port(port, _) => port.fleet != *fleet,
+            Watched::Host(owner, ..) => owner != fleet,
+        });
+    }
+
+    fn proxy(&mut self, event: &Event) {
+        match &event.what {
+            What::Held { watch, holders, refused } => self.held(*watch, *holders, refused.as_deref()),
+            What::Refused { target, version, message } => {
+                self.refused(&event.fleet, target, version, message);
+            }
+            What::GateExpired { target, clusters } => {
+                tracing::warn!(
+                    fleet = %event.fleet, resource = %target.1, ?clusters,
+                    "sent although clusters that it names are not ready: a backend does not answer discovery"
+                );
+            }
+            What::Cleared { target } => {
+                tracing::info!(fleet = %event.fleet, resource = %target.1, "no longer refused");
+            }
+            What::Streams { connected } => {
+                tracing::info!(fleet = %event.fleet, connected, "proxies connected");
+            }
+        }
+    }
+
+    fn held(&mut self, watch: u64, holders: usize, refused: Option<&str>) {
+        match self.watched.get(&watch).cloned() {
+            Some(Watched::Port(port, digest)) => {
+                if let Some(message) = refused {
+                    self.world.proxy_says(port, &digest, WatchState::Refused(message.into()));
+                } else if holders > 0 {
+                    self.world.proxy_says(port, &digest, WatchState::Held);
+                }
+            }
+            Some(Watched::Host(fleet, name, version)) if holders > 0 && refused.is_none() => {
+                self.world.host_acknowledged(&fleet, &name, &version);
+            }
+            Some(Watched::Host(..)) | None => {}
+        }
+    }
+
+    fn refused(&mut self, fleet: &FleetId, target: &Target, version: &str, message: &str) {
+        self.metrics.refused(target.0);
+        tracing::warn!(%fleet, resource = %target.1, "refused by the proxy: {message}");
+        if target.0 == ResourceType::VirtualHost
+            && let Some(fleet) = fleet_key(fleet)
+        {
+            self.world.host_refused(&fleet, &target.1, version, &message.into());
+        }
+    }
+
+    fn dump(&self, name: &str) -> Option<String> {
+        match name {
+            "stages" => {
+                let counters: BTreeMap<_, _> = self
+                    .world
+                    .counters()
+                    .into_iter()
+                    .map(|(stage, c)| (stage, serde_json::json!([c.computed, c.changed, c.held])))
+                    .collect();
+                serde_json::to_string(&counters).ok()
+            }
+            "problems" => {
+                let problems: Vec<_> = self.reported.iter().map(ToString::to_string).collect();
+                serde_json::to_string(&problems).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The xDS server's name of a fleet.
+pub(crate) fn fleet_id(fleet: &FleetKey) -> FleetId {
+    FleetId::new(fleet.to_string())
+}
+
+fn fleet_key(id: &FleetId) -> Option<FleetKey> {
+    let (namespace, name) = id.as_str().split_once('/')?;
+    Some(FleetKey(NamespacedName::new(namespace, name)))
+}
+
+fn target((kind, name): (ResourceKind, Arc<str>)) -> Target {
+    (resource_type(kind), name)
+}
+
+fn resource_type(kind: ResourceKind) -> ResourceType {
+    match kind {
+        ResourceKind::Cluster => ResourceType::Cluster,
+        ResourceKind::Endpoint => ResourceType::Endpoint,
+        ResourceKind::Secret => ResourceType::Secret,
+        ResourceKind::Listener => ResourceType::Listener,
+        ResourceKind::RouteConfiguration => ResourceType::Route,
+        ResourceKind::VirtualHost => ResourceType::VirtualHost,
+    }
+}

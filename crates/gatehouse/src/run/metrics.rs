@@ -1,0 +1,117 @@
+//! Metrics of the graph thread; labels are stages and resource types, never names of objects.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gatehouse_translate::{Resource, ResourceKind, World};
+use gatehouse_xds::ResourceType;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// Counters and gauges of the core.
+pub(crate) struct CoreMetrics {
+    settle_seconds: Histogram,
+    runs: IntCounterVec,
+    panics: IntCounter,
+    encoded: IntCounterVec,
+    refused: IntCounterVec,
+    files: IntGaugeVec,
+    objects: IntGauge,
+    last: BTreeMap<&'static str, u64>,
+    committed: bool,
+}
+
+impl CoreMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let settle_seconds = Histogram::with_opts(
+            HistogramOpts::new("gatehouse_settle_seconds", "Time of one settle of the graph.")
+                .buckets(prometheus::exponential_buckets(0.000_1, 4.0, 9)?),
+        )?;
+        let runs = IntCounterVec::new(
+            Opts::new("gatehouse_stage_computed_total", "Runs of stage functions."),
+            &["stage"],
+        )?;
+        let panics = IntCounter::new("gatehouse_panics_total", "Panics caught while translating an object.")?;
+        let encoded = IntCounterVec::new(
+            Opts::new("gatehouse_committed_resources_total", "Resources handed to the xDS server."),
+            &["type"],
+        )?;
+        let refused = IntCounterVec::new(
+            Opts::new("gatehouse_refused_resources_total", "Resources that a proxy refused."),
+            &["type"],
+        )?;
+        let files = IntGaugeVec::new(
+            Opts::new(
+                "gatehouse_file_problems",
+                "Problems in files, and files whose last good content counts.",
+            ),
+            &["what"],
+        )?;
+        let objects = IntGauge::new("gatehouse_settles_total", "Settles of the graph.")?;
+        registry.register(Box::new(settle_seconds.clone()))?;
+        registry.register(Box::new(runs.clone()))?;
+        registry.register(Box::new(panics.clone()))?;
+        registry.register(Box::new(encoded.clone()))?;
+        registry.register(Box::new(refused.clone()))?;
+        registry.register(Box::new(files.clone()))?;
+        registry.register(Box::new(objects.clone()))?;
+        Ok(Self {
+            settle_seconds,
+            runs,
+            panics,
+            encoded,
+            refused,
+            files,
+            objects,
+            last: BTreeMap::new(),
+            committed: false,
+        })
+    }
+
+    pub(crate) fn settled(&mut self, took: Duration, world: &World) {
+        self.settle_seconds.observe(took.as_secs_f64());
+        self.objects.inc();
+        for (stage, counters) in world.counters() {
+            let last = self.last.entry(stage).or_default();
+            self.runs.with_label_values(&[stage]).inc_by(counters.computed - *last);
+            *last = counters.computed;
+        }
+    }
+
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    pub(crate) fn committed(&self, resources: &[Resource]) {
+        for resource in resources {
+            self.encoded.with_label_values(&[label(resource.kind)]).inc();
+        }
+    }
+
+    pub(crate) fn refused(&self, kind: ResourceType) {
+        self.refused.with_label_values(&[kind.label()]).inc();
+    }
+
+    pub(crate) fn file_problems(&self, problems: usize, stale: usize) {
+        let value = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.files.with_label_values(&["problems"]).set(value(problems));
+        self.files.with_label_values(&["stale_files"]).set(value(stale));
+    }
+
+    /// True once, at the first call.
+    pub(crate) fn first_commit(&mut self) -> bool {
+        !std::mem::replace(&mut self.committed, true)
+    }
+}
+
+fn label(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Cluster => "cluster",
+        ResourceKind::Endpoint => "endpoint",
+        ResourceKind::Secret => "secret",
+        ResourceKind::Listener => "listener",
+        ResourceKind::RouteConfiguration => "route",
+        ResourceKind::VirtualHost => "virtual_host",
+    }
+}

@@ -1,0 +1,270 @@
+//! Files to objects: decoded, defaulted, validated, and compared with what was there before.
+//!
+//! A file with an error keeps the objects of its last good content. An object that two files hold belongs to the file
+//! that comes first by path; when that one lets it go, the other takes over.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use gatehouse_api::source::parse;
+use gatehouse_api::types::Meta;
+use gatehouse_api::{Diagnostic, Object, ObjectRef, Severity, admit};
+
+use crate::files::{FileBatch, FileChange, FileEvent};
+
+/// A change of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectChange {
+    /// It is new or different.
+    Upsert(Box<Object>),
+    /// No file holds it any more.
+    Remove(ObjectRef),
+}
+
+/// A problem and the file it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileProblem {
+    /// The file.
+    pub path: Arc<Path>,
+    /// What is wrong where.
+    pub diagnostic: Diagnostic,
+}
+
+impl std::fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.diagnostic)
+    }
+}
+
+/// Objects of a file, sorted; an object in force is shared with [`Intake::effective`]. Most files hold few, and a map's
+/// first node alone would take more than they do.
+type Objects = Vec<(ObjectRef, Object)>;
+
+/// One file.
+#[derive(Debug, Default)]
+struct FileState {
+    objects: Objects,
+    problems: Vec<Diagnostic>,
+    /// Whether `objects` are of an earlier content, since the present one has errors.
+    stale: bool,
+}
+
+/// All files and the objects that they hold together.
+#[derive(Debug, Default)]
+pub struct Intake {
+    files: BTreeMap<Arc<Path>, FileState>,
+    /// Which files hold an object; the first one counts.
+    holders: HashMap<ObjectRef, Vec<Arc<Path>>>,
+    /// With the generations that are in force.
+    effective: HashMap<ObjectRef, Object>,
+}
+
+impl Intake {
+    /// Takes a batch of file events and returns what changed. Cost: the changed files.
+    pub fn apply(&mut self, batch: &FileBatch) -> Vec<ObjectChange> {
+        let mut touched = Vec::new();
+        for event in &batch.events {
+            self.take(event, &mut touched);
+        }
+        touched.sort();
+        touched.dedup();
+        touched.into_iter().filter_map(|key| self.decide(key)).collect()
+    }
+
+    fn take(&mut self, event: &FileEvent, touched: &mut Vec<ObjectRef>) {
+        let path = event.path.clone();
+        match &event.change {
+            FileChange::Content { text, .. } => {
+                let (mut objects, problems) = read(text);
+                let state = self.files.entry(path.clone()).or_default();
+                for (key, object) in &mut objects {
+                    // What is unchanged stays the shared value, with the generation that was counted for it.
+                    if let Some(old) = find(&state.objects, key).filter(|old| same(old, object)) {
+                        *object = old.clone();
+                    }
+                }
+                let broken = problems.iter().any(Diagnostic::is_error);
+                state.problems = problems;
+                // With nothing good to fall back on, the good documents are better than none.
+                state.stale = broken && !state.objects.is_empty();
+                if !state.stale {
+                    let old = std::mem::replace(&mut state.objects, objects);
+                    self.rehold(&path, &old, touched);
+                }
+            }
+            FileChange::Gone => {
+                let old = self.files.remove(&path).unwrap_or_default().objects;
+                self.rehold(&path, &old, touched);
+            }
+            FileChange::Unusable(problem) => {
+                let state = self.files.entry(path).or_default();
+                state.stale = true;
+                state.problems = vec![Diagnostic {
+                    severity: Severity::Error,
+                    line: 1,
+                    column: 1,
+                    path: String::new(),
+                    offending: String::new(),
+                    message: problem.to_string(),
+                    suggestion: None,
+                }];
+            }
+        }
+    }
+
+    /// Brings `holders` up to date with a file whose objects were `old`.
+    fn rehold(&mut self, path: &Arc<Path>, old: &Objects, touched: &mut Vec<ObjectRef>) {
+        let new = self.files.get(path).map_or(&[][..], |file| &file.objects);
+        for (key, _) in old.iter().filter(|(key, _)| find(new, key).is_none()) {
+            if let Some(paths) = self.holders.get_mut(key) {
+                paths.retain(|holder| holder != path);
+            }
+            touched.push(key.clone());
+        }
+        for (key, object) in new {
+            let paths = self.holders.entry(key.clone()).or_default();
+            if let Err(at) = paths.binary_search(path) {
+                paths.insert(at, path.clone());
+            }
+            if find(old, key) != Some(object) {
+                touched.push(key.clone());
+            }
+        }
+    }
+
+    /// The change of an object that a touched key makes, if any.
+    fn decide(&mut self, key: ObjectRef) -> Option<ObjectChange> {
+        let first = self.holders.get(&key).and_then(|paths| paths.first()).cloned();
+        let file = first.and_then(|path| self.files.get_mut(&path));
+        let held = file.and_then(|file| find_mut(&mut file.objects, &key));
+        let Some(held) = held else {
+            self.holders.remove(&key);
+            self.effective.remove(&key)?;
+            return Some(ObjectChange::Remove(key));
+        };
+        let before = self.effective.get(&key);
+        if held.meta().generation == 0 {
+            held.meta_mut().generation = match before {
+                Some(before) if same_spec(before, held) => before.meta().generation,
+                Some(before) => before.meta().generation + 1,
+                None => 1,
+            };
+        }
+        if before == Some(held) {
+            return None;
+        }
+        self.effective.insert(key, held.clone());
+        Some(ObjectChange::Upsert(Box::new(held.clone())))
+    }
+
+    /// Everything that is wrong now, by path; an object that an earlier file holds too is a problem of the later one.
+    pub fn problems(&self) -> Vec<FileProblem> {
+        let mut problems: Vec<_> = self
+            .files
+            .iter()
+            .flat_map(|(path, file)| {
+                file.problems.iter().map(|d| FileProblem { path: path.clone(), diagnostic: d.clone() })
+            })
+            .collect();
+        for (key, paths) in &self.holders {
+            for later in paths.iter().skip(1) {
+                problems.push(FileProblem { path: later.clone(), diagnostic: duplicate(key, &paths[0]) });
+            }
+        }
+        problems.sort_by(|a, b| {
+            let place = |p: &FileProblem| (p.path.clone(), p.diagnostic.line, p.diagnostic.column);
+            place(a).cmp(&place(b)).then_with(|| a.diagnostic.message.cmp(&b.diagnostic.message))
+        });
+        problems
+    }
+
+    /// Files whose last good content is in force instead of the present one.
+    pub fn stale(&self) -> impl Iterator<Item = &Arc<Path>> {
+        self.files.iter().filter(|(_, file)| file.stale).map(|(path, _)| path)
+    }
+
+    /// All objects in force, in no order.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.effective.values()
+    }
+}
+
+fn find<'a>(objects: &'a [(ObjectRef, Object)], key: &ObjectRef) -> Option<&'a Object> {
+    let at = objects.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+    Some(&objects[at].1)
+}
+
+fn find_mut<'a>(objects: &'a mut Objects, key: &ObjectRef) -> Option<&'a mut Object> {
+    let at = objects.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+    Some(&mut objects[at].1)
+}
+
+/// Whether a file still says the same of an object whose generation, unless written, was counted here.
+fn same(old: &Object, new: &Object) -> bool {
+    if new.meta().generation != 0 {
+        return old == new;
+    }
+    let mut new = new.clone();
+    new.meta_mut().generation = old.meta().generation;
+    *old == new
+}
+
+/// Whether two versions of an object differ in their metadata only: then its generation stays.
+fn same_spec(a: &Object, b: &Object) -> bool {
+    let bare = |object: &Object| {
+        let mut object = object.clone();
+        *object.meta_mut() = Meta::default();
+        object
+    };
+    bare(a) == bare(b)
+}
+
+fn read(text: &str) -> (Objects, Vec<Diagnostic>) {
+    let mut objects = BTreeMap::new();
+    let mut problems = Vec::new();
+    for document in parse(text) {
+        match admit(&document) {
+            Ok(admitted) => {
+                problems.extend(admitted.warnings);
+                let object = admitted.object;
+                match objects.entry(object.key()) {
+                    Entry::Occupied(first) => problems.push(second(first.key(), document.line)),
+                    Entry::Vacant(free) => {
+                        free.insert(object);
+                    }
+                }
+            }
+            Err(errors) => problems.extend(errors),
+        }
+    }
+    (objects.into_iter().collect(), problems)
+}
+
+fn second(key: &ObjectRef, line: usize) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        line,
+        column: 1,
+        path: "metadata.name".to_owned(),
+        offending: key.name.clone(),
+        message: format!("{key} stands twice in this file"),
+        suggestion: Some("remove or rename one of them".to_owned()),
+    }
+}
+
+fn duplicate(key: &ObjectRef, first: &Path) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        line: 1,
+        column: 1,
+        path: "metadata.name".to_owned(),
+        offending: key.name.clone(),
+        message: format!("{key} is already in {}, which counts", first.display()),
+        suggestion: Some("remove or rename one of them".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+package filemode
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"gatehouse.dev/e2e/echo"
+)
+
+// workloads plays kubelet and the Deployment and EndpointSlice controllers: it starts an echo
+// backend for every pod that a Deployment asks for and lists them in EndpointSlices.
+type workloads struct {
+	store                                       *Store
+	deployments, pods, services, endpointSlices *resource
+	fail                                        func(error)
+
+	mu      sync.Mutex
+	running map[key]*pod
+	started int
+}
+
+// pod is a running backend; server is nil when its image is none that we can play.
+type pod struct {
+	ip     string
+	server *echo.Server
+}
+
+// logs returns what a pod has logged.
+func (w *workloads) logs(namespace, name string, since time.Time) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, ok := w.running[key{w.pods, namespace, name}]
+	if !ok {
+		return nil, fmt.Errorf("no pod %s/%s", namespace, name)
+	}
+	if p.server == nil {
+		return nil, nil
+	}
+	return p.server.Logs(since), nil
+}
+
+func (w *workloads) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.running {
+		p.stop()
+	}
+}
+
+func (p *pod) stop() {
+	if p.server != nil {
+		p.server.Close()
+	}
+}
+
+// reconcile brings pods and slices in line with Deployments and Services.
+func (w *workloads) reconcile() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wanted := map[key]bool{}
+	for _, deployment := range w.store.list(w.deployments, "", labels.Everything()) {
+		w.scale(deployment, wanted)
+	}
+	for k, p := range w.running {
+		if !wanted[k] {
+			p.stop()
+			delete(w.running, k)
+			_ = w.store.delete(k) // may be gone with its namespace
+		}
+	}
+	for _, service := range w.store.list(w.services, "", labels.Everything()) {
+		w.publish(service)
+	}
+	w.sweepSlices()
+}
+
+// scale starts the pods of a Deployment that do not run yet and notes which must run.
+func (w *workloads) scale(deployment *unstructured.Unstructured, wanted map[key]bool) {
+	replicas, _, _ := unstructured.NestedInt64(deployment.Object, "spec", "replicas")
+	for i := range replicas {
+		k := key{w.pods, deployment.GetNamespace(), podName(deployment.GetName(), i)}
+		wanted[k] = true
+		if w.running[k] == nil {
+			if err := w.start(k, deployment); err != nil {
+				w.fail(fmt.Errorf("start %s: %w", k, err))
+			}
+		}
+	}
+}
+
+func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
+	p := &pod{ip: loopback(podBlock, w.started)}
+	w.started++
+	if speaksHTTP(deployment) {
+		server, err := echo.Start(echo.Config{
+			IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort,
+			Pod: k.name, Namespace: k.namespace,
+		})
+		if err != nil {
+			return err
+		}
+		p.server = server
+	}
+	w.running[k] = p
+	template, _, _ := unstructured.NestedMap(deployment.Object, "spec", "template")
+	object := &unstructured.Unstructured{Object: map[string]any{"spec": template["spec"]}}
+	object.SetName(k.name)
+	podLabels, _, _ := unstructured.NestedStringMap(template, "metadata", "labels")
+	object.SetLabels(podLabels)
+	_ = unstructured.SetNestedField(object.Object, "host", "spec", "nodeName")
+	if _, err := w.store.create(k, "v1", object); err != nil {
+		return err
+	}
+	_, err := w.store.update(k, "v1", true, func(old *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+		old.Object["status"] = map[string]any{
+			"phase":      "Running",
+			"podIP":      p.ip,
+			"podIPs":     []any{map[string]any{"ip": p.ip}},
+			"conditions": []any{map[string]any{"type": "Ready", "status": "True"}},
+		}
+		return old, nil
+	})
+	return err
+}
+
+// speaksHTTP is false for the images' other personalities, which have nothing to do with HTTPRoute.
+// Their pods exist and are ready, but nothing listens.
+func speaksHTTP(deployment *unstructured.Unstructured) bool {
+	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
+	for _, c := range containers {
+		container, _ := c.(map[string]any)
+		env, _ := container["env"].([]any)
+		for _, e := range env {
+			variable, _ := e.(map[string]any)
+			switch variable["name"] {
+			case "GRPC_ECHO_SERVER", "TCP_ECHO_SERVER", "UDP_ECHO_SERVER":
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// podName has the two suffixes that a Deployment's pods have; the suite takes them off to find the
+// backend.
+func podName(deployment string, index int64) string {
+	return fmt.Sprintf("%s-pod-%d", deployment, index)
+}
