@@ -249,7 +249,7 @@ impl World {
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
         stages.ports.settle(graph, |reads, key| {
-            port(&stages.gateways, &stages.certificates, config, reads, key)
+            port(&stages.gateways, (&stages.certificates, &stages.pairs), config, reads, key)
         });
         self.emit_ports(outputs);
         self.emit_secrets(outputs);

@@ -9,7 +9,7 @@ use gatehouse_translate::{Change, Config, Outputs, ResourceKind, SecretSource, W
 use serde_json::{Value, json};
 use support::Picture;
 
-const SCENE: &str = r#"
+const SCENE: &str = r"
 { apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: { name: c }, spec: { controllerName: gatehouse.dev/gatewayclass-controller } }
 ---
 { apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: gw }, spec: { gatewayClassName: c, listeners: [{ name: http, port: 80, protocol: HTTP }] } }
@@ -17,7 +17,7 @@ const SCENE: &str = r#"
 { apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: r }, spec: { parentRefs: [{ name: gw }], rules: [{ backendRefs: [{ group: gateway.envoyproxy.io, kind: Backend, name: be }] }] } }
 ---
 { apiVersion: gateway.envoyproxy.io/v1alpha1, kind: Backend, metadata: { name: be }, spec: { endpoints: [{ ip: { address: 127.0.0.1, port: 3000 } }] } }
-"#;
+";
 
 struct Scene {
     world: World,
@@ -181,4 +181,26 @@ fn statuses_wait_for_secrets_that_are_unknown() {
     scene.settle();
     let text = gateway(&scene.picture.statuses).expect("a status").to_string();
     assert!(text.contains("InvalidCertificateRef"), "{text}");
+}
+
+#[test]
+fn listener_that_waits_for_a_secret_names_none_that_is_gone() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    let listener = |secret: &str| {
+        json!([{ "name": "https", "port": 443, "protocol": "HTTPS",
+            "tls": { "certificateRefs": [{ "name": secret }] } }])
+    };
+    let (chain, key) = gatehouse_testkit::certificates::FIRST;
+    let old = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "old" },
+        "stringData": { "tls.crt": chain, "tls.key": key } });
+    scene.put(old.clone());
+    scene.put(scene.edited("Gateway", "/spec/listeners", listener("old")));
+    scene.settle();
+    scene.put(scene.edited("Gateway", "/spec/listeners", listener("unknown")));
+    scene.settle();
+    assert!(scene.has(ResourceKind::Secret), "the last certificate serves meanwhile");
+    scene.world.apply(Change::Remove(objects::written(old).key()));
+    scene.settle();
+    assert!(!scene.has(ResourceKind::Secret) && !scene.has(ResourceKind::Listener));
 }
