@@ -105,7 +105,9 @@ fn the_universe_reaches_what_matters() {
         let fleets = picture.fleets.values();
         let kinds: std::collections::BTreeSet<_> =
             fleets.clone().flat_map(|fleet| fleet.resources.keys().map(|(kind, _)| *kind)).collect();
-        kinds.into_iter().for_each(|kind| *seen.entry(format!("{kind:?}")).or_default() += 1);
+        for kind in kinds {
+            *seen.entry(format!("{kind:?}")).or_default() += 1;
+        }
         *seen.entry("edges".to_owned()).or_default() +=
             usize::from(fleets.clone().any(|f| !f.edges.is_empty()));
         *seen.entry("two fleets".to_owned()).or_default() += usize::from(picture.fleets.len() > 1);
