@@ -70,7 +70,8 @@ pub fn events(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Event
     })
 }
 
-fn base() -> [Value; 4] {
+/// What nearly everything needs: a class, a Gateway, a Service, a Secret.
+pub fn base() -> [Value; 4] {
     let named = |name: &str| json!({ "namespace": NAMESPACES[0], "name": name });
     [
         json!({ "apiVersion": API, "kind": "GatewayClass", "metadata": { "name": "one" },

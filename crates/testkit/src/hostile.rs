@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-use crate::events::any_object;
+use crate::events::{any_object, base};
 
-/// Objects of all kinds with some leaves replaced, as JSON; not all of them can be read as their kind.
+/// Objects of all kinds with some leaves replaced, after [`base`], as JSON; not all can be read as their kind.
 pub fn objects(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Value>> {
-    proptest::collection::vec(object(), count)
+    proptest::collection::vec(object(), count).prop_map(|objects| base().into_iter().chain(objects).collect())
 }
 
 fn object() -> impl Strategy<Value = Value> {

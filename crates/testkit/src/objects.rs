@@ -1,6 +1,6 @@
 //! Objects from YAML text or JSON, with the defaults that an API server would fill in.
 
-use gatehouse_api::Object;
+use gatehouse_api::{Diagnostic, Object};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,9 @@ pub enum ReadError {
     /// It is not an object of its kind.
     #[error(transparent)]
     Object(#[from] gatehouse_api::DecodeError),
+    /// It is not what the API server would take.
+    #[error("admit: {0}")]
+    Refused(String),
 }
 
 /// The documents of a YAML text, empty ones left out.
@@ -22,7 +25,21 @@ pub fn documents(text: &str) -> Result<Vec<Value>, ReadError> {
     Ok(documents?.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// An object with its defaults.
+/// The objects of a text as the API server would admit them, of generation 1 where none is written.
+pub fn admitted(text: &str) -> Result<Vec<Object>, ReadError> {
+    let refuse = |found: &[Diagnostic]| ReadError::Refused(format!("{found:#?}"));
+    let documents = gatehouse_api::source::parse(text).into_iter();
+    documents
+        .map(|document| {
+            let mut object = gatehouse_api::admit(&document).map_err(|found| refuse(&found))?.object;
+            let meta = object.meta_mut();
+            meta.generation = meta.generation.max(1);
+            Ok(object)
+        })
+        .collect()
+}
+
+/// An object with the few defaults that translation reads, without validation: what an older schema let through.
 pub fn object(mut json: Value) -> Result<Object, ReadError> {
     fill_in(&mut json);
     Ok(Object::from_json(&json)?)

@@ -12,6 +12,7 @@ use gatehouse_model::{FleetKey, Hostname, ListenerKey, ListenerOwner, Namespaced
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::{Problem, gateway_of_set, namespace_of};
 use crate::grants::GATEWAY_GROUP;
+use crate::names;
 
 pub(crate) use points::{Point, Points};
 
@@ -116,7 +117,8 @@ fn hostnames(route: &RouteFact) -> Vec<Hostname> {
     if written.is_empty() {
         return vec![Hostname::Any];
     }
-    let mut hostnames: Vec<_> = written.iter().map(|text| Hostname::parse(text)).collect();
+    // One that is none is left out, and a route with no other is nobody's rather than everybody's.
+    let mut hostnames: Vec<_> = written.iter().filter_map(|text| names::hostname(text)).collect();
     hostnames.sort();
     hostnames.dedup();
     hostnames

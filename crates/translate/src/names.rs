@@ -50,3 +50,11 @@ pub(crate) fn cluster(key: &ClusterKey) -> ClusterName {
 pub(crate) fn secret(key: &NamespacedName) -> SecretName {
     SecretName(key.to_string().into())
 }
+
+/// A hostname of an object; `None` for what an older schema may have let through and no proxy would take.
+pub(crate) fn hostname(text: &str) -> Option<Hostname> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let good = !name.is_empty() && name.len() <= 253 && !name.starts_with('.') && name.chars().all(allowed);
+    good.then(|| Hostname::parse(text))
+}

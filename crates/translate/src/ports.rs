@@ -6,7 +6,7 @@ use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::listener::{EnvoyListener, FilterChain, TlsTermination};
 use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey};
 
-use crate::certificates::Certificates;
+use crate::certificates::{Certificates, KeyPair};
 use crate::config::Config;
 use crate::gateways::{GatewayState, GatewayView, ListenerView};
 use crate::names;
@@ -37,6 +37,9 @@ impl PortState {
     }
 }
 
+/// The certificates of listeners, and the Secrets that hold them.
+type Keys<'a> = (&'a Stage<ListenerKey, Arc<Certificates>>, &'a Stage<NamespacedName, KeyPair>);
+
 /// Port keys of a Gateway.
 pub(crate) fn keys(view: &GatewayView) -> impl Iterator<Item = PortKey> + '_ {
     view.ports.keys().map(|port| key(view, *port))
@@ -49,7 +52,7 @@ pub(crate) fn key(view: &GatewayView, port: u16) -> PortKey {
 /// Stage: a port; `None` when its Gateway no longer has it.
 pub(crate) fn port(
     gateways: &Stage<NamespacedName, GatewayState>,
-    certificates: &Stage<ListenerKey, Arc<Certificates>>,
+    (certificates, pairs): Keys<'_>,
     config: &Config,
     reads: &mut Reads,
     key: &PortKey,
@@ -65,7 +68,7 @@ pub(crate) fn port(
     let mut secrets = Vec::new();
     let chains = if port.tls {
         let listeners = view.listeners.iter().filter(|l| l.usable() && l.port == key.port);
-        let chains = listeners.filter_map(|l| https_chain(certificates, reads, l, &mut secrets));
+        let chains = listeners.filter_map(|l| https_chain((certificates, pairs), reads, l, &mut secrets));
         chains.collect()
     } else {
         let table = names::http_table(&key.fleet.0, key.port);
@@ -79,21 +82,24 @@ pub(crate) fn port(
 }
 
 fn https_chain(
-    certificates: &Stage<ListenerKey, Arc<Certificates>>,
+    (certificates, pairs): Keys<'_>,
     reads: &mut Reads,
     listener: &ListenerView,
     secrets: &mut Vec<NamespacedName>,
 ) -> Option<FilterChain> {
-    let usable = &certificates.get(reads, &listener.key)?.usable;
+    let certificates = certificates.get(reads, &listener.key)?;
+    // While a listener waits for a Secret that is not known, its last certificates stand here, and may be gone.
+    let mut exists = |secret: &&NamespacedName| matches!(pairs.get(reads, secret), Some(KeyPair::Usable(_)));
+    let usable: Vec<_> = certificates.usable.iter().filter(&mut exists).collect();
     if usable.is_empty() {
         return None;
     }
-    secrets.extend(usable.iter().cloned());
+    secrets.extend(usable.iter().copied().cloned());
     let table = names::https_table(&listener.key, listener.port);
     Some(FilterChain {
         name: table.0.clone(),
         server_name: listener.hostname.clone(),
-        tls: Some(TlsTermination { secrets: usable.iter().map(names::secret).collect() }),
+        tls: Some(TlsTermination { secrets: usable.iter().map(|secret| names::secret(secret)).collect() }),
         table,
     })
 }

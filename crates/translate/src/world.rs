@@ -248,9 +248,9 @@ impl World {
             .certificates
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
-        stages
-            .ports
-            .settle(graph, |reads, key| port(&stages.gateways, &stages.certificates, config, reads, key));
+        stages.ports.settle(graph, |reads, key| {
+            port(&stages.gateways, (&stages.certificates, &stages.pairs), config, reads, key)
+        });
         self.emit_ports(outputs);
         self.emit_secrets(outputs);
     }
@@ -313,15 +313,11 @@ impl World {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
             let name = names::secret(&secret);
             match self.stages.pairs.peek(&secret) {
-                _ if !self.secrets_used.uses(&fleet, &secret) => {
-                    out.removals.push((ResourceKind::Secret, name.0));
-                }
-                Some(KeyPair::Usable(pair)) => {
+                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
                     let body = gatehouse_envoy::encode::secret(&name, pair);
                     out.upserts.push(Resource::new(ResourceKind::Secret, name.0, body));
                 }
-                // Still used though gone: its listener waits for another one and serves with the last bytes.
-                _ => {}
+                _ => out.removals.push((ResourceKind::Secret, name.0)),
             }
         }
     }
@@ -412,7 +408,7 @@ impl World {
         for (fleet, key, kind) in dirty {
             let resource = match kind {
                 ResourceKind::Cluster => stages.clusters.peek(&key),
-                _ => stages.endpoints.peek(&key).and_then(Assignment::given),
+                _ => stages.endpoints.peek(&key).and_then(Assignment::listed),
             };
             let used = clusters_used.uses(&fleet, &key);
             let out = outputs.fleets.entry(fleet).or_default();

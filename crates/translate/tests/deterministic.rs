@@ -15,7 +15,7 @@ fn two_processes_give_identical_versions() {
         return print_versions();
     }
     let [first, second] = [run_child(), run_child()];
-    assert!(first.lines().filter(|line| line.contains("VirtualHost")).count() > 50, "{first}");
+    assert!(first.matches("VirtualHost").count() > 50, "{first}");
     assert_eq!(first, second);
 }
 
@@ -28,7 +28,8 @@ fn run_child() -> String {
         .expect("run this test as a child");
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).expect("versions are text");
-    text.lines().filter(|line| line.starts_with("version ")).map(|line| [line, "\n"].concat()).collect()
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("version ")).collect();
+    lines.join("\n")
 }
 
 /// Versions and bodies of all golden inputs in one world.

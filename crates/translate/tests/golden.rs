@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use gatehouse_testkit::objects;
+use gatehouse_api::Object;
+use gatehouse_testkit::objects::{self, ReadError};
 use gatehouse_translate::{Change, Config, World};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -39,6 +40,9 @@ struct Settings {
     separate_hosts: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     port_map: BTreeMap<u16, u16>,
+    /// The API server would refuse the input today; an older schema let it through.
+    #[serde(default, skip_serializing_if = "is_false")]
+    unadmitted: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -94,7 +98,7 @@ fn render(input: &str, written: &str, path: &Path) -> String {
             serde_json::from_value(expected.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
         });
     let Expected { settings, kinds, .. } = written.unwrap_or_default();
-    let picture = translate(input, settings.config(), path);
+    let picture = translate(input, &settings, path);
     let expected = Expected {
         statuses: statuses(&picture),
         resources: resources(&picture, kinds.as_deref()),
@@ -105,10 +109,9 @@ fn render(input: &str, written: &str, path: &Path) -> String {
     format!("{}\n---\n{expected}", input.trim_end())
 }
 
-fn translate(input: &str, config: Config, path: &Path) -> Picture {
-    let mut world = World::new(config);
-    for document in objects::documents(input).unwrap_or_else(|e| panic!("{}: {e}", path.display())) {
-        let object = objects::object(document).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+fn translate(input: &str, settings: &Settings, path: &Path) -> Picture {
+    let mut world = World::new(settings.config());
+    for object in read(input, settings).unwrap_or_else(|e| panic!("{}: {e}", path.display())) {
         world.apply(Change::Upsert(Box::new(object)));
     }
     let mut picture = Picture::default();
@@ -117,6 +120,13 @@ fn translate(input: &str, config: Config, path: &Path) -> Picture {
     let dangling = picture.dangling();
     assert!(dangling.is_empty(), "{}: {dangling:#?}", path.display());
     picture
+}
+
+fn read(input: &str, settings: &Settings) -> Result<Vec<Object>, ReadError> {
+    if settings.unadmitted {
+        return objects::documents(input)?.into_iter().map(objects::object).collect();
+    }
+    objects::admitted(input)
 }
 
 fn statuses(picture: &Picture) -> BTreeMap<String, Value> {
@@ -170,7 +180,9 @@ fn resources(
 
 fn first_difference(old: &str, new: &str) -> String {
     let line = old.lines().zip(new.lines()).take_while(|(a, b)| a == b).count();
-    let around =
-        |text: &str| text.lines().skip(line).take(6).map(|l| ["    ", l, "\n"].concat()).collect::<String>();
+    let around = |text: &str| {
+        let lines: Vec<_> = text.lines().skip(line).take(6).map(|l| format!("    {l}\n")).collect();
+        lines.concat()
+    };
     format!("  line {}: expected\n{}  but it is\n{}", line + 1, around(old), around(new))
 }

@@ -182,3 +182,25 @@ fn statuses_wait_for_secrets_that_are_unknown() {
     let text = gateway(&scene.picture.statuses).expect("a status").to_string();
     assert!(text.contains("InvalidCertificateRef"), "{text}");
 }
+
+#[test]
+fn listener_that_waits_for_a_secret_names_none_that_is_gone() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    let listener = |secret: &str| {
+        json!([{ "name": "https", "port": 443, "protocol": "HTTPS",
+            "tls": { "certificateRefs": [{ "name": secret }] } }])
+    };
+    let (chain, key) = gatehouse_testkit::certificates::FIRST;
+    let old = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "old" },
+        "stringData": { "tls.crt": chain, "tls.key": key } });
+    scene.put(old.clone());
+    scene.put(scene.edited("Gateway", "/spec/listeners", listener("old")));
+    scene.settle();
+    scene.put(scene.edited("Gateway", "/spec/listeners", listener("unknown")));
+    scene.settle();
+    assert!(scene.has(ResourceKind::Secret), "the last certificate serves meanwhile");
+    scene.world.apply(Change::Remove(objects::written(old).key()));
+    scene.settle();
+    assert!(!scene.has(ResourceKind::Secret) && !scene.has(ResourceKind::Listener));
+}

@@ -17,19 +17,19 @@ use crate::output::{Resource, ResourceKind};
 
 type Zones = BTreeMap<Arc<str>, Vec<Endpoint>>;
 
-/// A cluster's load assignment, if it takes one.
+/// Where a cluster's endpoints come from, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Assignment {
     /// Envoy resolves names itself.
     ByName,
-    Given(Arc<Resource>),
+    Listed(Arc<Resource>),
 }
 
 impl Assignment {
-    pub(crate) fn given(&self) -> Option<&Arc<Resource>> {
+    pub(crate) fn listed(&self) -> Option<&Arc<Resource>> {
         match self {
             Self::ByName => None,
-            Self::Given(resource) => Some(resource),
+            Self::Listed(resource) => Some(resource),
         }
     }
 }
@@ -50,7 +50,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
     let cluster = names::cluster(key);
     let endpoints = Endpoints { cluster: cluster.clone(), localities: zones.into_iter().collect() };
     let body = gatehouse_envoy::encode::endpoints(&endpoints);
-    Some(Assignment::Given(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body))))
+    Some(Assignment::Listed(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body))))
 }
 
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {

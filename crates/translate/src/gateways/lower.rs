@@ -11,6 +11,7 @@ use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, Namespac
 use super::{ListenerView, Problem};
 use crate::attach::NamespacePolicy;
 use crate::grants::GATEWAY_GROUP;
+use crate::names;
 
 /// Addresses that a Gateway asks for. One without a value is left to us.
 pub(super) fn addresses(gateway: &Gateway) -> (AddressSet, Option<Problem>) {
@@ -81,7 +82,7 @@ fn listener(
         generation,
         port: listener.port,
         https,
-        hostname: Hostname::parse(listener.hostname.as_deref().unwrap_or_default()),
+        hostname: hostname(listener).unwrap_or(Hostname::Any),
         kinds,
         invalid_kinds,
         namespaces: NamespacePolicy::of_routes(
@@ -93,6 +94,14 @@ fn listener(
     }
 }
 
+/// `None` when it is not a hostname.
+fn hostname(listener: &Listener) -> Option<Hostname> {
+    match listener.hostname.as_deref().unwrap_or_default() {
+        "" => Some(Hostname::Any),
+        text => names::hostname(text),
+    }
+}
+
 /// What the listener asks for and we do not do; nothing is ignored in silence.
 fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
     match &listener.protocol {
@@ -101,6 +110,10 @@ fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
             let message = format!("protocol {other} is not supported; use HTTP or HTTPS");
             return Some(Problem::new("UnsupportedProtocol", message));
         }
+    }
+    if hostname(listener).is_none() {
+        let message = format!("{:?} is not a hostname", listener.hostname.as_deref().unwrap_or_default());
+        return Some(Problem::new("UnsupportedValue", message));
     }
     if listener.filters.as_ref().is_some_and(|f| !f.requests.is_empty()) {
         return Some(Problem::new("UnsupportedValue", "listener filters are not supported"));

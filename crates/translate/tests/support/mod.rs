@@ -101,11 +101,11 @@ impl Fleet {
                     refer(ResourceKind::RouteConfiguration, table);
                 }
                 ResourceKind::Listener => {
-                    for table in &strings_at(&json, "route_config_name") {
-                        refer(ResourceKind::RouteConfiguration, table);
+                    for table in strings_at(&json, "route_config_name") {
+                        refer(ResourceKind::RouteConfiguration, &table);
                     }
-                    for secret in &secrets_of(&json) {
-                        refer(ResourceKind::Secret, secret);
+                    for secret in secrets_of(&json) {
+                        refer(ResourceKind::Secret, &secret);
                     }
                 }
                 ResourceKind::Cluster if json["type"] == "EDS" => {
