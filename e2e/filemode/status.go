@@ -66,7 +66,12 @@ func (w *statusWriter) merge(k key, version string, status map[string]any) error
 	}
 	_, err := w.store.update(k, version, true, func(object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 		old, _ := object.Object["status"].(map[string]any)
-		object.Object["status"] = mergeStatus(old, status, w.controller)
+		// An object of which nobody says anything has no status, not an empty one: that would be invalid.
+		if next := mergeStatus(old, status, w.controller); len(next) > 0 {
+			object.Object["status"] = next
+		} else {
+			delete(object.Object, "status")
+		}
 		return object, nil
 	})
 	// The object may be gone while gatehouse has not seen it yet.

@@ -72,7 +72,12 @@ impl AdminClient {
         if status != 200 {
             return Err(self.failed(path, format!("status {status}")));
         }
-        Ok(parse_load(&body))
+        if let Some(load) = parse_load(&body) {
+            return Ok(Some(load));
+        }
+        // Without listeners there is nothing to count, and nothing to wait for.
+        let (status, listeners) = self.get("/listeners").await?;
+        Ok((status == 200 && listeners.trim().is_empty()).then(Load::default))
     }
 
     async fn request(&self, method: Method, path: &str) -> Result<(StatusCode, String), EnvoyError> {
