@@ -13,7 +13,7 @@ use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, SecretSource};
 use crate::facts::{Change, Facts, Held};
-use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
+use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::output::{FleetChange, Outputs, Resource, ResourceKind, StatusChange, WatchState};
@@ -156,15 +156,11 @@ impl World {
         self.hosts.acknowledged(fleet, name, version);
     }
 
-    /// A proxy refused this version of a virtual host: the fragments that changed since the last version that it
-    /// took are set aside. Returns how many.
-    pub fn host_refused(&mut self, fleet: &FleetKey, name: &str, version: &str, message: &Arc<str>) -> usize {
-        let suspects = self.hosts.suspects(fleet, name, version);
-        let count = suspects.len();
-        for suspect in suspects {
-            self.facts.quarantined.set(&mut self.graph, suspect, message.clone());
-        }
-        count
+    /// A proxy refused this version of a virtual host: what changed in it is set aside and let in again in parts until
+    /// the bad fragments are known. Each settle asks a question, which the next answer to the host's version answers.
+    /// Returns whether there is something to set aside.
+    pub fn host_refused(&mut self, fleet: &FleetKey, name: &str, version: &str, message: &Arc<str>) -> bool {
+        self.hosts.refused(fleet, name, version, message)
     }
 
     /// Secrets that became wanted (`true`) or are wanted no more since the last call.
@@ -207,7 +203,7 @@ impl World {
         self.settle_gateways(&changed, &mut outputs);
         self.settle_routes(&changed);
         self.settle_backends(&mut outputs);
-        self.hosts.emit(&mut outputs.fleets);
+        self.emit_hosts(&mut outputs);
         self.settle_statuses(&changed, &mut outputs);
         self.drop_gone_fleets(&mut outputs);
         outputs
@@ -377,6 +373,25 @@ impl World {
             }
         }
         clusters_used.set(key, uses);
+    }
+
+    fn emit_hosts(&mut self, outputs: &mut Outputs) {
+        let Self { graph, facts, stages, hosts, .. } = self;
+        hosts.emit(&mut outputs.fleets, &|fragment| {
+            failing(fragment, stages.lowered.peek(&fragment.provenance.route)?)
+        });
+        let found = hosts.take_found();
+        if found.is_empty() {
+            return;
+        }
+        for (fragment, message) in found {
+            facts.quarantined.set(graph, fragment, message);
+        }
+        // What they serve is decided already: this only tells their routes.
+        stages
+            .fragments
+            .settle(graph, |reads, key| fragments(facts, &stages.bindings, &stages.lowered, reads, key));
+        stages.fragments.take_changed();
     }
 
     fn settle_backends(&mut self, outputs: &mut Outputs) {
