@@ -135,39 +135,20 @@ impl Compiler<'_> {
             retry: rule.retry.clone(),
             session: rule.session.clone(),
         };
-        match self.encode(&route) {
-            Err(invalid) => out.invalid.push((index, invalid)),
-            Ok(fragment) => match self.facts.quarantined.get(reads, &fragment.id) {
-                None => return out.list.push(Arc::new(fragment)),
-                Some(message) => out.refused.push((index, message.clone())),
-            },
+        match encode(&route, self.rank(&route)) {
+            Ok(fragment) => {
+                let refused = self.facts.quarantined.get(reads, &fragment.id);
+                out.refused.extend(refused.map(|message| (index, message.clone())));
+                out.list.push(Arc::new(fragment));
+            }
+            Err(invalid) => {
+                out.invalid.push((index, invalid));
+                // Requests that the rule would have got must not reach another rule: they fail, unless the match
+                // itself is what cannot be had.
+                let failing = answers_500(route);
+                out.list.extend(encode(&failing, self.rank(&failing)).ok().map(Arc::new));
+            }
         }
-        // Requests that the rule would have got must not reach another rule: they fail, unless the match itself
-        // is what cannot be had.
-        let failing = HttpRoute {
-            filters: Arc::default(),
-            action: Arc::new(Action::Respond(500)),
-            retry: None,
-            session: None,
-            ..route
-        };
-        if let Ok(fragment) = self.encode(&failing)
-            && self.facts.quarantined.get(reads, &fragment.id).is_none()
-        {
-            out.list.push(Arc::new(fragment));
-        }
-    }
-
-    fn encode(&self, route: &HttpRoute) -> Result<Fragment, Invalid> {
-        let encoded = gatehouse_envoy::encode::route(route)?;
-        Ok(Fragment {
-            id: FragmentId(gatehouse_envoy::version(&encoded.bytes)),
-            provenance: route.provenance.clone(),
-            rank: Arc::new(self.rank(route)),
-            bytes: encoded.bytes,
-            clusters: encoded.clusters.into_iter().map(|c| c.0).collect(),
-            linger: encoded.longest_timeout,
-        })
     }
 
     fn rank(&self, route: &HttpRoute) -> Rank {
@@ -186,4 +167,43 @@ impl Compiler<'_> {
             provenance: (self.route.clone(), route.provenance.rule, route.provenance.matched),
         }
     }
+}
+
+fn encode(route: &HttpRoute, rank: Rank) -> Result<Fragment, Invalid> {
+    let encoded = gatehouse_envoy::encode::route(route)?;
+    Ok(Fragment {
+        id: FragmentId(gatehouse_envoy::version(&encoded.bytes)),
+        provenance: route.provenance.clone(),
+        rank: Arc::new(rank),
+        bytes: encoded.bytes,
+        clusters: encoded.clusters.into_iter().map(|c| c.0).collect(),
+        linger: encoded.longest_timeout,
+    })
+}
+
+fn answers_500(route: HttpRoute) -> HttpRoute {
+    HttpRoute {
+        filters: Arc::default(),
+        action: Arc::new(Action::Respond(500)),
+        retry: None,
+        session: None,
+        ..route
+    }
+}
+
+/// What answers 500 to the requests of a fragment.
+pub(crate) fn failing(fragment: &Fragment, lowered: &Lowered) -> Option<Arc<Fragment>> {
+    let provenance = fragment.provenance.clone();
+    let rule = lowered.rules.get(usize::try_from(provenance.rule).ok()?)?;
+    let matches = rule.matches.get(usize::try_from(provenance.matched).ok()?)?.clone();
+    let route = HttpRoute {
+        provenance,
+        matches,
+        filters: Arc::default(),
+        action: rule.action.clone(),
+        timeouts: rule.timeouts,
+        retry: None,
+        session: None,
+    };
+    encode(&answers_500(route), (*fragment.rank).clone()).ok().map(Arc::new)
 }

@@ -1,10 +1,13 @@
 //! Virtual hosts: sorted concatenations of fragments over a base that every listener lays.
 
+mod host;
+mod trial;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_engine::{Change, Graph, Index};
+use gatehouse_engine::{Graph, Index};
 use gatehouse_model::listener::TableName;
 use gatehouse_model::{FleetKey, Hostname, ListenerKey, NamespacedName, RouteKey};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -14,7 +17,9 @@ use crate::fragments::{Fragment, FragmentId, Fragments, Rank};
 use crate::gateways::{GatewayView, PortView};
 use crate::http::RedirectContext;
 use crate::names;
-use crate::output::{Edge, FleetChange, Resource, ResourceKind};
+use crate::output::{FleetChange, Resource, ResourceKind};
+pub(crate) use host::Failing;
+use host::{Host, Refused};
 
 /// One virtual host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,8 +63,14 @@ pub(crate) struct VirtualHosts {
     fragments: Index<RouteKey, HostKey, Order, Arc<Fragment>>,
     bases: Index<NamespacedName, HostKey, (), Base>,
     tables: Index<NamespacedName, (FleetKey, TableName), (), ()>,
-    /// Version and sum of the fragments' hashes of each emitted host.
-    emitted: FxHashMap<HostKey, Emitted>,
+    emitted: FxHashMap<HostKey, Host>,
+    refused: Refused,
+    /// What was found to be bad since the last look, with the proxy's words.
+    found: Vec<(FragmentId, Arc<str>)>,
+    /// Hosts whose trial goes on with the next emission, with the proxy's words.
+    answered: BTreeMap<HostKey, Arc<str>>,
+    /// The proxy's last words on a host.
+    words: FxHashMap<HostKey, Arc<str>>,
     /// Counts of the work done, for the tests of bounded work.
     pub(crate) work: HostWork,
 }
@@ -73,14 +84,6 @@ pub(crate) struct HostWork {
     pub(crate) copied: u64,
 }
 
-#[derive(Debug, Default)]
-struct Emitted {
-    sum: u128,
-    live: bool,
-    /// Fragments that changed since a proxy last acknowledged the host, with what it held before.
-    unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
-}
-
 impl VirtualHosts {
     pub(crate) fn new(graph: &mut Graph) -> Self {
         Self {
@@ -88,6 +91,10 @@ impl VirtualHosts {
             bases: Index::with_log(graph, "vhosts/bases"),
             tables: Index::with_log(graph, "vhosts/tables"),
             emitted: FxHashMap::default(),
+            refused: Refused::default(),
+            found: Vec::new(),
+            answered: BTreeMap::new(),
+            words: FxHashMap::default(),
             work: HostWork::default(),
         }
     }
@@ -129,7 +136,7 @@ impl VirtualHosts {
     }
 
     /// Emits what changed since the last call.
-    pub(crate) fn emit(&mut self, fleets: &mut BTreeMap<FleetKey, FleetChange>) {
+    pub(crate) fn emit(&mut self, fleets: &mut BTreeMap<FleetKey, FleetChange>, failing: Failing<'_>) {
         for change in self.tables.take_changes() {
             let (fleet, table) = change.group;
             let out = fleets.entry(fleet).or_default();
@@ -142,8 +149,21 @@ impl VirtualHosts {
             self.bases.take_changes().into_iter().map(|change| change.group).collect();
         for change in self.fragments.take_changes() {
             let out = fleets.entry(change.group.fleet.clone()).or_default();
-            record(&mut self.emitted, out, &change);
+            let host = self.emitted.entry(change.group.clone()).or_default();
+            host.record(out, &change, (&self.refused, failing));
             dirty.insert(change.group);
+        }
+        for (key, message) in std::mem::take(&mut self.answered) {
+            let (Some(host), Some(fragments)) = (self.emitted.get_mut(&key), self.fragments.peek(&key))
+            else {
+                continue;
+            };
+            let out = fleets.entry(key.fleet.clone()).or_default();
+            for bad in host.follow_trial(out, &key.name(), fragments, (&self.refused, failing)) {
+                self.refused.insert(bad.clone(), message.clone());
+                self.found.push((bad, message.clone()));
+            }
+            dirty.insert(key);
         }
         let mut dirty: Vec<_> = dirty.into_iter().collect();
         dirty.sort();
@@ -163,6 +183,7 @@ impl VirtualHosts {
                 out.removals.push((ResourceKind::VirtualHost, name));
             }
             self.emitted.remove(key);
+            self.words.remove(key);
             return;
         }
         state.live = true;
@@ -171,7 +192,8 @@ impl VirtualHosts {
                 gatehouse_envoy::encode::status_host(&key.table, &key.host, 421)
             }
             (fragments, _) => {
-                let bytes = fragments.into_iter().flat_map(BTreeMap::values).map(|f| &f.bytes[..]);
+                let serves = |(order, fragment)| state.serves(order, fragment);
+                let bytes = fragments.into_iter().flatten().filter_map(serves).map(|f| &f.bytes[..]);
                 gatehouse_envoy::encode::virtual_host(&key.table, &key.host, bytes)
             }
         };
@@ -183,24 +205,45 @@ impl VirtualHosts {
 
     /// A proxy acknowledged this version of a host: what it holds now is proven.
     pub(crate) fn acknowledged(&mut self, fleet: &FleetKey, name: &str, version: &str) {
-        let Some(key) = host_key(fleet, name) else { return };
-        if self.current_version(&key).as_deref() == Some(version)
-            && let Some(state) = self.emitted.get_mut(&key)
+        let Some((key, version)) = self.current(fleet, name, version) else { return };
+        if let Some(host) = self.emitted.get_mut(&key)
+            && host.accepted(&version)
         {
-            state.unproven.clear();
+            let message = self.words.get(&key).cloned().unwrap_or_default();
+            self.answered.insert(key, message);
         }
     }
 
-    /// Fragments that may be why a proxy refused this version of a host; none when it is not the current one.
-    pub(crate) fn suspects(&self, fleet: &FleetKey, name: &str, version: &str) -> Vec<FragmentId> {
-        let Some(key) = host_key(fleet, name) else { return Vec::new() };
-        if self.current_version(&key).as_deref() != Some(version) {
-            return Vec::new();
+    /// A proxy refused this version of a host. Returns whether there is something that may be why.
+    pub(crate) fn refused(
+        &mut self,
+        fleet: &FleetKey,
+        name: &str,
+        version: &str,
+        message: &Arc<str>,
+    ) -> bool {
+        let Some((key, version)) = self.current(fleet, name, version) else { return false };
+        let Some(host) = self.emitted.get_mut(&key) else { return false };
+        let fragments = self.fragments.peek(&key);
+        let holds = |order: &Order| fragments.is_some_and(|fragments| fragments.contains_key(order));
+        let goes_on = host.refused(&version, holds);
+        if goes_on {
+            self.words.insert(key.clone(), message.clone());
+            self.answered.insert(key, message.clone());
         }
-        let (Some(state), Some(fragments)) = (self.emitted.get(&key), self.fragments.peek(&key)) else {
-            return Vec::new();
-        };
-        state.unproven.keys().filter_map(|order| fragments.get(order)).map(|f| f.id.clone()).collect()
+        goes_on
+    }
+
+    /// Fragments found to be bad since the last call, with the proxy's words.
+    pub(crate) fn take_found(&mut self) -> Vec<(FragmentId, Arc<str>)> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// The host of this name, when this version is its current one.
+    fn current(&self, fleet: &FleetKey, name: &str, version: &str) -> Option<(HostKey, Arc<str>)> {
+        let key = host_key(fleet, name)?;
+        let current = self.current_version(&key)?;
+        (*current == *version).then_some((key, current))
     }
 
     fn current_version(&self, key: &HostKey) -> Option<Arc<str>> {
@@ -221,33 +264,6 @@ fn host_key(fleet: &FleetKey, name: &str) -> Option<HostKey> {
 fn version(name: &str, base: Option<&Base>, routed: bool, sum: u128) -> Arc<str> {
     let base = if routed { None } else { base };
     gatehouse_envoy::version(format!("{name}|{base:?}|{sum:032x}").as_bytes())
-}
-
-fn weight(order: &Order, fragment: &Fragment) -> u128 {
-    let place = format!("{:?}|{}", order, fragment.id.0);
-    let hash = gatehouse_envoy::version(place.as_bytes());
-    hash.bytes().fold(0, |sum, byte| (sum << 8) | u128::from(byte))
-}
-
-fn record(
-    emitted: &mut FxHashMap<HostKey, Emitted>,
-    out: &mut FleetChange,
-    change: &Change<HostKey, Order, Arc<Fragment>>,
-) {
-    let state = emitted.entry(change.group.clone()).or_default();
-    let name = change.group.name();
-    for (fragment, delta) in [(&change.old, -1), (&change.new, 1)] {
-        let Some(fragment) = fragment else { continue };
-        let weight = weight(&change.order, fragment);
-        state.sum = if delta > 0 { state.sum.wrapping_add(weight) } else { state.sum.wrapping_sub(weight) };
-        out.edges.extend(fragment.clusters.iter().map(|cluster| Edge {
-            from: (ResourceKind::VirtualHost, name.clone()),
-            cluster: cluster.clone(),
-            delta,
-            linger: fragment.linger,
-        }));
-    }
-    state.unproven.entry(change.order.clone()).or_insert_with(|| change.old.clone());
 }
 
 fn place(entries: &mut Placed, listener: &BoundListener, fragments: &Fragments) {

@@ -1,26 +1,27 @@
 //! The world: facts and stages, and the order in which they settle.
 
+mod statuses;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use gatehouse_api::ObjectRef;
 use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
-use serde_json::Value;
 
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, SecretSource};
 use crate::facts::{Change, Facts, Held};
-use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
+use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
-use crate::output::{FleetChange, Outputs, Resource, ResourceKind, StatusChange, WatchState};
+use crate::names;
+use crate::output::{FleetChange, Outputs, Resource, ResourceKind, WatchState};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
-use crate::{names, status};
+use statuses::StatusText;
 
 /// Facts, stages and what was handed out. One thread owns it.
 #[derive(Debug)]
@@ -44,9 +45,6 @@ pub struct World {
     emitted_ports: HashMap<PortKey, Arc<Port>>,
     encoded: u64,
 }
-
-/// A status as JSON text; `null` when there is nothing to say.
-type StatusText = Arc<str>;
 
 #[derive(Debug)]
 struct Stages {
@@ -156,15 +154,11 @@ impl World {
         self.hosts.acknowledged(fleet, name, version);
     }
 
-    /// A proxy refused this version of a virtual host: the fragments that changed since the last version that it
-    /// took are set aside. Returns how many.
-    pub fn host_refused(&mut self, fleet: &FleetKey, name: &str, version: &str, message: &Arc<str>) -> usize {
-        let suspects = self.hosts.suspects(fleet, name, version);
-        let count = suspects.len();
-        for suspect in suspects {
-            self.facts.quarantined.set(&mut self.graph, suspect, message.clone());
-        }
-        count
+    /// A proxy refused this version of a virtual host: what changed in it is set aside and let in again in parts until
+    /// the bad fragments are known. Each settle asks a question, which the next answer to the host's version answers.
+    /// Returns whether there is something to set aside.
+    pub fn host_refused(&mut self, fleet: &FleetKey, name: &str, version: &str, message: &Arc<str>) -> bool {
+        self.hosts.refused(fleet, name, version, message)
     }
 
     /// Secrets that became wanted (`true`) or are wanted no more since the last call.
@@ -207,7 +201,7 @@ impl World {
         self.settle_gateways(&changed, &mut outputs);
         self.settle_routes(&changed);
         self.settle_backends(&mut outputs);
-        self.hosts.emit(&mut outputs.fleets);
+        self.emit_hosts(&mut outputs);
         self.settle_statuses(&changed, &mut outputs);
         self.drop_gone_fleets(&mut outputs);
         outputs
@@ -379,6 +373,25 @@ impl World {
         clusters_used.set(key, uses);
     }
 
+    fn emit_hosts(&mut self, outputs: &mut Outputs) {
+        let Self { graph, facts, stages, hosts, .. } = self;
+        hosts.emit(&mut outputs.fleets, &|fragment| {
+            failing(fragment, stages.lowered.peek(&fragment.provenance.route)?)
+        });
+        let found = hosts.take_found();
+        if found.is_empty() {
+            return;
+        }
+        for (fragment, message) in found {
+            facts.quarantined.set(graph, fragment, message);
+        }
+        // What they serve is decided already: this only tells their routes.
+        stages
+            .fragments
+            .settle(graph, |reads, key| fragments(facts, &stages.bindings, &stages.lowered, reads, key));
+        stages.fragments.take_changed();
+    }
+
     fn settle_backends(&mut self, outputs: &mut Outputs) {
         let Self { graph, facts, stages, clusters_used, .. } = self;
         let changed = clusters_used.take_changed();
@@ -419,79 +432,6 @@ impl World {
         }
     }
 
-    fn settle_statuses(&mut self, changed: &Changed, outputs: &mut Outputs) {
-        let Self { config, graph, facts, stages, attached, .. } = self;
-        for key in &changed.classes {
-            stages.class_status.mark(graph, key.clone());
-        }
-        for key in &changed.gateways {
-            stages.gateway_status.mark(graph, key.clone());
-        }
-        for key in &changed.sets {
-            stages.set_status.mark(graph, key.clone());
-        }
-        for key in &changed.routes {
-            stages.route_status.mark(graph, key.clone());
-        }
-        for key in &changed.backends {
-            stages.backend_status.mark(graph, key.clone());
-        }
-        let sources = status::Sources {
-            facts,
-            config,
-            certificates: &stages.certificates,
-            ports: &stages.ports,
-            attached,
-        };
-        let gateways = &stages.gateways;
-        stages
-            .class_status
-            .settle(graph, |r, k| status::class(facts, &stages.classes, r, k).map(|status| text(&status)));
-        stages
-            .gateway_status
-            .settle(graph, |r, k| status::gateway(sources, gateways, r, k).map(|status| text(&status)));
-        stages.set_status.settle(graph, |r, k| {
-            status::listener_set(sources, facts, gateways, r, k).map(|status| text(&status))
-        });
-        stages.route_status.settle(graph, |r, k| {
-            status::route(facts, config, &stages.bindings, &stages.lowered, &stages.fragments, r, k)
-                .map(|status| text(&status))
-        });
-        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k).map(|status| text(&status)));
-        self.emit_statuses(outputs);
-    }
-
-    fn emit_statuses(&mut self, outputs: &mut Outputs) {
-        let Self { facts, stages, .. } = self;
-        let out = &mut outputs.statuses;
-        let group = crate::grants::GATEWAY_GROUP;
-        for key in unique(stages.class_status.take_changed()) {
-            let generation = facts.classes.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(group, "GatewayClass", &NamespacedName::new("", key.clone()));
-            out.push(status_change(id, generation, stages.class_status.peek(&key)));
-        }
-        for key in unique(stages.gateway_status.take_changed()) {
-            let generation = facts.gateways.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(group, "Gateway", &key);
-            out.push(status_change(id, generation, stages.gateway_status.peek(&key)));
-        }
-        for key in unique(stages.set_status.take_changed()) {
-            let generation = facts.listener_sets.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(group, "ListenerSet", &key);
-            out.push(status_change(id, generation, stages.set_status.peek(&key)));
-        }
-        for key in unique(stages.route_status.take_changed()) {
-            let generation = facts.routes.peek(&key).map(|o| o.meta().generation);
-            let id = object_ref(group, key.kind.as_str(), &key.object);
-            out.push(status_change(id, generation, stages.route_status.peek(&key)));
-        }
-        for key in unique(stages.backend_status.take_changed()) {
-            let generation = facts.backends.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(crate::backends::ENVOY_GATEWAY_GROUP, "Backend", &key);
-            out.push(status_change(id, generation, stages.backend_status.peek(&key)));
-        }
-    }
-
     /// What is left of a fleet that is gone goes with it as a whole.
     fn drop_gone_fleets(&mut self, outputs: &mut Outputs) {
         for fleet in &outputs.removed_fleets {
@@ -500,25 +440,6 @@ impl World {
         outputs
             .fleets
             .retain(|fleet, change| self.fleets.contains(fleet) || *change != FleetChange::default());
-    }
-}
-
-/// JSON as text: a tree takes several times the memory, and statuses are kept only to be compared.
-fn text(status: &Value) -> StatusText {
-    status.to_string().into()
-}
-
-fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&StatusText>) -> StatusChange {
-    let status = status.filter(|status| &***status != "null").cloned();
-    StatusChange { object, generation: generation.unwrap_or_default(), status }
-}
-
-fn object_ref(group: &str, kind: &str, key: &NamespacedName) -> ObjectRef {
-    ObjectRef {
-        group: group.to_owned(),
-        kind: kind.to_owned(),
-        namespace: key.namespace.to_string(),
-        name: key.name.to_string(),
     }
 }
 
