@@ -52,6 +52,8 @@ pub(crate) struct Core {
     watched: HashMap<u64, Watched>,
     port_watches: HashMap<PortKey, u64>,
     host_watches: HashMap<(FleetKey, Arc<str>), u64>,
+    /// Watches of hosts that were answered: a host is watched only until a proxy has it.
+    answered: BTreeMap<FleetKey, Vec<u64>>,
     next_watch: u64,
     /// Whether all files were read once: before that nothing is served.
     complete: bool,
@@ -79,6 +81,7 @@ impl Core {
             watched: HashMap::new(),
             port_watches: HashMap::new(),
             host_watches: HashMap::new(),
+            answered: BTreeMap::new(),
             next_watch: 0,
             complete: false,
             seen: None,
@@ -151,7 +154,10 @@ impl Core {
     }
 
     fn publish(&mut self, outputs: Outputs) {
-        let Outputs { fleets, removed_fleets, statuses } = outputs;
+        let Outputs { mut fleets, removed_fleets, statuses } = outputs;
+        for fleet in self.answered.keys().filter(|fleet| self.known_fleets.contains(*fleet)) {
+            fleets.entry(fleet.clone()).or_default();
+        }
         let seen = self.seen.take();
         let before = self.known_fleets.clone();
         for (fleet, change) in fleets {
@@ -181,7 +187,8 @@ impl Core {
     }
 
     fn commit_of(&mut self, fleet: &FleetKey, change: FleetChange, seen: Option<Instant>) -> Commit {
-        let mut watches = Vec::new();
+        let answered = self.answered.remove(fleet).unwrap_or_default();
+        let mut watches: Vec<_> = answered.into_iter().map(WatchChange::Remove).collect();
         for (port, watch) in change.watches {
             self.watch_port(port, watch, &mut watches);
         }
@@ -239,6 +246,7 @@ impl Core {
     }
 
     fn forget_watches(&mut self, fleet: &FleetKey) {
+        self.answered.remove(fleet);
         self.port_watches.retain(|port, _| port.fleet != *fleet);
         self.host_watches.retain(|(owner, _), _| owner != fleet);
         self.watched.retain(|_, watched| match watched {
@@ -279,6 +287,9 @@ impl Core {
             }
             Some(Watched::Host(fleet, name, version)) if holders > 0 && refused.is_none() => {
                 self.world.host_acknowledged(&fleet, &name, &version);
+                self.watched.remove(&watch);
+                self.host_watches.remove(&(fleet.clone(), name));
+                self.answered.entry(fleet).or_default().push(watch);
             }
             Some(Watched::Host(..)) | None => {}
         }
