@@ -42,8 +42,8 @@ fn findings(offline: &Offline) -> Vec<String> {
 
 fn complaints(change: &StatusChange) -> Vec<String> {
     let mut found = Vec::new();
-    if let Some(status) = &change.status {
-        walk(status, &change.object.to_string(), &mut found);
+    if let Some(status) = change.json() {
+        walk(&status, &change.object.to_string(), &mut found);
     }
     found
 }

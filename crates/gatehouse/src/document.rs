@@ -109,10 +109,10 @@ impl Document {
     }
 
     /// Puts a status in; a condition that keeps its status keeps its transition time.
-    pub(crate) fn status(&mut self, change: StatusChange, now: Timestamp) {
+    pub(crate) fn status(&mut self, change: &StatusChange, now: Timestamp) {
         let Some(entry) = self.entries.get_mut(&change.object) else { return };
         let entry = Arc::make_mut(entry);
-        let mut status = change.status.unwrap_or_default();
+        let mut status = change.json().unwrap_or_default();
         let old: Value = serde_json::from_str(entry.status.get()).unwrap_or_default();
         stamp(&mut status, &old, &time(now));
         entry.status = raw(&status);

@@ -66,7 +66,7 @@ async fn offline(args: &StatusArgs) -> anyhow::Result<ShownPage> {
         document.object(&ObjectChange::Upsert(Box::new(object.clone())), now);
     }
     for change in offline.outputs.statuses {
-        document.status(change, now);
+        document.status(&change, now);
     }
     Ok(document.page().shown()?)
 }

@@ -87,6 +87,9 @@ fn service(
     let Some(port) = port else {
         return Err(not_found(format!("backendRef Service {object} names no port")));
     };
+    if external_name(service).is_some_and(|name| !is_host(name)) {
+        return Err(not_found(format!("Service {object} has an externalName that is no host")));
+    }
     let Some(found) = tcp_port(service, port) else {
         return Err(not_found(format!("Service {object} has no TCP port {port}")));
     };
@@ -136,6 +139,11 @@ pub(crate) fn backend_problem(backend: &Backend) -> Option<Problem> {
     if names > 0 && names < spec.endpoints.len() {
         return invalid("fqdn endpoints cannot be mixed with ip or unix endpoints".to_owned());
     }
+    let bad_name =
+        spec.endpoints.iter().filter_map(|e| e.fqdn.as_ref()).find(|fqdn| !is_host(&fqdn.hostname));
+    if let Some(fqdn) = bad_name {
+        return invalid(format!("{:?} is not a hostname", fqdn.hostname));
+    }
     let bad_ip =
         spec.endpoints.iter().filter_map(|e| e.ip.as_ref()).find(|ip| ip.address.parse::<IpAddr>().is_err());
     bad_ip.and_then(|ip| invalid(format!("{:?} is not an IP address", ip.address)))
@@ -155,14 +163,25 @@ fn protocol<'a>(names: impl Iterator<Item = &'a str>) -> Result<Protocol, &'a st
     Ok(protocol)
 }
 
+/// The name that a Service of type ExternalName stands for; empty when it has none.
+fn external_name(service: &Service) -> Option<&str> {
+    let external = service.spec.service_type.as_deref() == Some("ExternalName");
+    external.then(|| service.spec.external_name.as_deref().unwrap_or_default())
+}
+
+/// Whether a name server could be asked for it.
+fn is_host(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 253 && name.chars().all(plain)
+}
+
 /// Where a cluster's endpoints come from.
 fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Discovery> {
     match key.kind {
         BackendKind::Service => {
             let service = facts.services.get(reads, &key.object)?;
-            let external = service.spec.service_type.as_deref() == Some("ExternalName");
-            Some(match (&service.spec.external_name, external) {
-                (Some(name), true) => Discovery::Dns(vec![(name.as_str().into(), key.port)]),
+            Some(match external_name(service) {
+                Some(name) if is_host(name) => Discovery::Dns(vec![(name.into(), key.port)]),
                 _ => Discovery::Eds,
             })
         }

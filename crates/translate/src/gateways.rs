@@ -88,6 +88,8 @@ pub(crate) struct ListenerView {
     pub(crate) generation: i64,
     pub(crate) port: u16,
     pub(crate) https: bool,
+    /// Whether it asks for plain TCP: not served, yet it conflicts with whatever else is on the port.
+    pub(crate) tcp: bool,
     pub(crate) hostname: Hostname,
     pub(crate) kinds: Vec<RouteKind>,
     /// Kinds that were asked for and that the protocol does not carry.

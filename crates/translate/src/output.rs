@@ -113,8 +113,15 @@ pub struct StatusChange {
     pub object: ObjectRef,
     /// Its generation.
     pub generation: i64,
-    /// Its whole status without transition times; `None` when we have nothing to say of it (any more).
-    pub status: Option<Value>,
+    /// Its whole status as JSON text, without transition times; `None` when we have nothing to say of it (any more).
+    pub status: Option<Arc<str>>,
+}
+
+impl StatusChange {
+    /// The status as a tree, to be looked into.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_str(self.status.as_deref()?).ok()
+    }
 }
 
 /// Everything that a settle changed.

@@ -9,7 +9,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gatehouse_api::Object;
 use gatehouse_testkit::objects::{self, ReadError};
@@ -68,7 +68,7 @@ impl Settings {
 #[test]
 fn every_case_gives_what_it_expects() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let cases = case_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"));
+    let cases = support::cases();
     assert!(cases.len() >= 40, "only {} cases were found", cases.len());
     let mut failures = String::new();
     for path in cases {
@@ -176,20 +176,6 @@ fn resources(
         }
     }
     all
-}
-
-fn case_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("the folder of cases").map(|entry| entry.expect("an entry")) {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(case_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
 }
 
 fn first_difference(old: &str, new: &str) -> String {

@@ -168,7 +168,7 @@ impl Core {
             let now = Timestamp::now();
             let mut document = self.document.lock().unwrap_or_else(PoisonError::into_inner);
             for status in statuses {
-                document.status(status, now);
+                document.status(&status, now);
             }
             drop(document);
             self.document.touch();
@@ -329,12 +329,5 @@ fn target((kind, name): (ResourceKind, Arc<str>)) -> Target {
 }
 
 fn resource_type(kind: ResourceKind) -> ResourceType {
-    match kind {
-        ResourceKind::Cluster => ResourceType::Cluster,
-        ResourceKind::Endpoint => ResourceType::Endpoint,
-        ResourceKind::Secret => ResourceType::Secret,
-        ResourceKind::Listener => ResourceType::Listener,
-        ResourceKind::RouteConfiguration => ResourceType::Route,
-        ResourceKind::VirtualHost => ResourceType::VirtualHost,
-    }
+    ResourceType::from_type_url(kind.type_url()).expect("the server knows every kind that is made")
 }

@@ -22,7 +22,7 @@ pub(super) fn resolve(groups: Vec<Vec<ListenerView>>) -> Vec<ListenerView> {
     for mut group in groups {
         mark_within(&mut group);
         for listener in &mut group {
-            if listener.usable() {
+            if listener.usable() || listener.tcp {
                 listener.conflict = conflict_with(&taken, listener);
             }
         }
@@ -59,7 +59,7 @@ fn mark_within(group: &mut [ListenerView]) {
 
 fn conflict_with(taken: &HashMap<u16, Taken>, listener: &ListenerView) -> Option<Problem> {
     let port = taken.get(&listener.port)?;
-    if port.https != listener.https {
+    if listener.tcp || port.https != listener.https {
         let message = format!("port {} already has listeners of another protocol", listener.port);
         return Some(Problem::new("ProtocolConflict", message));
     }

@@ -82,6 +82,7 @@ fn listener(
         generation,
         port: listener.port,
         https,
+        tcp: listener.protocol == Protocol::Tcp,
         hostname: hostname(listener).unwrap_or(Hostname::Any),
         kinds,
         invalid_kinds,

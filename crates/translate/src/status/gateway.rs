@@ -5,7 +5,7 @@ use gatehouse_model::status::Condition;
 use gatehouse_model::{ListenerOwner, NamespacedName};
 use serde_json::{Value, json};
 
-use super::listener::{Entry, Programmed, Sources};
+use super::listener::{ADDRESS_NOT_USABLE, Entry, Programmed, Sources};
 use super::{to_json, verdict};
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
@@ -47,7 +47,7 @@ fn is_accepted(view: &GatewayView, set: &NamespacedName) -> bool {
 /// A Gateway whose own listeners are all bad is still accepted while one of its sets has a good one: they count
 /// as one list.
 fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition {
-    let accepted = owner_accepted(own, generation);
+    let accepted = owner_accepted(own, |entry| entry.accepted, generation);
     let served = all.iter().any(|entry| entry.accepted);
     if served { Condition { status: true.into(), ..accepted } } else { accepted }
 }
@@ -72,9 +72,9 @@ fn entries(
     listeners.map(|listener| sources.entry(reads, view, listener)).collect()
 }
 
-/// Accepted while at least one listener is; says so when some are not.
-fn owner_accepted(entries: &[Entry], generation: i64) -> Condition {
-    let good = entries.iter().filter(|entry| entry.accepted).count();
+/// Accepted while at least one listener is valid; says so when some are not.
+fn owner_accepted(entries: &[Entry], valid: impl Fn(&Entry) -> bool, generation: i64) -> Condition {
+    let good = entries.iter().filter(|entry| valid(entry)).count();
     let message = format!("{} of {} listeners are not valid", entries.len() - good, entries.len());
     match (good, entries.len() - good) {
         (_, 0) => Condition::new("Accepted", true, "Accepted", "all listeners are valid", generation),
@@ -98,7 +98,10 @@ fn owner_programmed(entries: &[Entry], generation: i64) -> Condition {
         Programmed::Yes { .. } => None,
     });
     let problem = problem.unwrap_or_else(|| Problem::new("Invalid", "there are no listeners"));
-    let reason = if problem.reason == "Pending" { "Pending" } else { "Invalid" };
+    let reason = match problem.reason {
+        reason @ ("Pending" | ADDRESS_NOT_USABLE) => reason,
+        _ => "Invalid",
+    };
     Condition::new("Programmed", false, reason, problem.message, generation)
 }
 
@@ -124,7 +127,8 @@ pub(crate) fn listener_set(
         return Some(json!({ "conditions": to_json(&conditions) }));
     }
     let entries = entries(sources, reads, view, |owner| *owner == ListenerOwner::ListenerSet(key.clone()));
-    let accepted = owner_accepted(&entries, generation);
+    // Unlike a Gateway, a set is not accepted for listeners whose references do not resolve.
+    let accepted = owner_accepted(&entries, |entry| entry.accepted && entry.resolved, generation);
     let programmed = if accepted.status == gatehouse_model::status::ConditionStatus::True {
         Condition { observed_generation: generation, ..owner_programmed(&entries, generation) }
     } else {

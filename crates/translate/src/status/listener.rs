@@ -25,6 +25,11 @@ pub(crate) struct Sources<'a> {
     pub(crate) attached: &'a Index<RouteKey, ListenerKey, RouteKey, ()>,
 }
 
+/// What the system says through Envoy when the host does not have an address (`EADDRNOTAVAIL`).
+const NO_SUCH_ADDRESS: &str = "Cannot assign requested address";
+/// A Gateway's reason for that.
+pub(super) const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
+
 /// Whether a listener serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Programmed {
@@ -38,6 +43,8 @@ pub(super) enum Programmed {
 pub(super) struct Entry {
     pub(super) json: Value,
     pub(super) accepted: bool,
+    /// Whether all that it refers to is there.
+    pub(super) resolved: bool,
     pub(super) programmed: Programmed,
 }
 
@@ -69,6 +76,7 @@ impl Sources<'_> {
                 "conditions": to_json(&conditions),
             }),
             accepted: not_accepted.is_none(),
+            resolved: unresolved.is_none(),
             programmed,
         }
     }
@@ -114,7 +122,8 @@ impl Sources<'_> {
         if let Some((refused, message)) = held.and_then(|held| held.refused.as_ref())
             && refused == digest
         {
-            return Programmed::No(Problem::new("Invalid", format!("refused by the proxy: {message}")));
+            let reason = if message.contains(NO_SUCH_ADDRESS) { ADDRESS_NOT_USABLE } else { "Invalid" };
+            return Programmed::No(Problem::new(reason, format!("refused by the proxy: {message}")));
         }
         match held.and_then(|held| Some((held.digest.as_ref()?, held.generation))) {
             Some((held, _)) if held == digest => Programmed::Yes { generation },
@@ -142,7 +151,9 @@ fn programmed_condition(programmed: &Programmed, generation: i64) -> Condition {
             Condition::new("Programmed", true, "Programmed", "a proxy holds the listener", generation)
         }
         Programmed::No(problem) => {
-            Condition::new("Programmed", false, problem.reason, problem.message.clone(), generation)
+            // A listener has no reason of its own for the Gateway's address.
+            let reason = if problem.reason == ADDRESS_NOT_USABLE { "Invalid" } else { problem.reason };
+            Condition::new("Programmed", false, reason, problem.message.clone(), generation)
         }
     }
 }

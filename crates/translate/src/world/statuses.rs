@@ -94,8 +94,7 @@ fn text(status: &Value) -> StatusText {
 }
 
 fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&StatusText>) -> StatusChange {
-    let status =
-        status.and_then(|text| serde_json::from_str(text).ok()).filter(|status: &Value| !status.is_null());
+    let status = status.filter(|status| &***status != "null").cloned();
     StatusChange { object, generation: generation.unwrap_or_default(), status }
 }
 

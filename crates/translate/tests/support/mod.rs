@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gatehouse_api::ObjectRef;
@@ -61,7 +63,7 @@ impl Picture {
             }
         }
         for change in outputs.statuses {
-            match change.status {
+            match change.json() {
                 Some(status) => drop(self.statuses.insert(change.object, status)),
                 None => drop(self.statuses.remove(&change.object)),
             }
@@ -167,7 +169,7 @@ fn secrets_of(json: &Value) -> Vec<String> {
     found
 }
 
-fn strings_at(json: &Value, name: &str) -> Vec<String> {
+pub(crate) fn strings_at(json: &Value, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     visit(json, &mut |key, value| {
         if key == name {
@@ -186,4 +188,23 @@ fn visit(json: &Value, look: &mut impl FnMut(&str, &Value)) {
         Value::Array(items) => items.iter().for_each(|item| visit(item, look)),
         _ => {}
     }
+}
+
+/// The files of all golden cases, sorted.
+pub(crate) fn cases() -> Vec<PathBuf> {
+    case_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"))
+}
+
+fn case_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder of cases").map(|entry| entry.expect("an entry")) {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(case_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
 }

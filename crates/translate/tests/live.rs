@@ -1,0 +1,211 @@
+//! Every golden case in a real Envoy: it must take all of it, one case straight after the other.
+//!
+//! One Envoy holds one case at a time; the change from case to case goes through the real delta ADS server. So
+//! each case is proven to load, and each pair of neighbours to be a change that Envoy takes.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatehouse_api::Object;
+use gatehouse_envoy::{Address, BootstrapOptions, bootstrap};
+use gatehouse_testkit::objects;
+use gatehouse_translate::{Change, Config, ResourceKind, World};
+use gatehouse_xds::{
+    Commit, Edge, Event, FleetId, Resource, ResourceType, Server, Target, Watch, WatchChange, What,
+};
+use support::{Fleet, Picture, decode, strings_at};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Ports that the cases' listeners are bound to; Envoy's drained listeners may linger on them.
+const FIRST_PORT: u16 = 21_400;
+/// Longer than Envoy waits for anything: a case that takes this long is stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn every_golden_case_is_taken_by_a_real_envoy() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut rig = Rig::start(dir.path());
+    for path in support::cases() {
+        for (key, fleet) in translate(&path).fleets {
+            let case = format!("{} ({key})", path.display());
+            rig.load(fleet, &case).await;
+        }
+    }
+}
+
+/// The case's fleets, on ports and addresses that anybody may bind.
+fn translate(path: &Path) -> Picture {
+    let text = std::fs::read_to_string(path).expect("read a case");
+    let input = text.split_once("---\nexpected:").map_or(&*text, |(input, _)| input);
+    let documents = objects::documents(input).expect("the case is YAML");
+    let objects: Vec<_> = documents.into_iter().map(|d| objects::object(d).expect("an object")).collect();
+    let mut world = World::new(Config {
+        shared_host: false,
+        port_map: port_map(&objects),
+        assume_programmed: true,
+        ..Config::default()
+    });
+    for object in objects {
+        world.apply(Change::Upsert(Box::new(on_loopback(object))));
+    }
+    let mut picture = Picture::default();
+    picture.absorb(world.settle());
+    picture
+}
+
+fn port_map(objects: &[Object]) -> BTreeMap<u16, u16> {
+    let ports: BTreeSet<u16> = objects
+        .iter()
+        .flat_map(|object| match object {
+            Object::Gateway(gateway) => gateway.spec.listeners.as_slice(),
+            Object::ListenerSet(set) => set.spec.listeners.as_slice(),
+            _ => &[],
+        })
+        .map(|listener| listener.port)
+        .collect();
+    ports.into_iter().zip(FIRST_PORT..).collect()
+}
+
+fn on_loopback(mut object: Object) -> Object {
+    if let Object::Gateway(gateway) = &mut object {
+        let addresses = &mut Arc::make_mut(gateway).spec.addresses;
+        for (address, last) in addresses.iter_mut().zip(2u8..) {
+            if address.value.as_deref().is_some_and(|value| value.parse::<std::net::IpAddr>().is_ok()) {
+                address.value = Some(format!("127.0.0.{last}"));
+            }
+        }
+    }
+    object
+}
+
+struct Rig {
+    server: Server,
+    events: UnboundedReceiver<Event>,
+    fleet: FleetId,
+    envoy: Child,
+    held: Fleet,
+    watch: u64,
+    log: PathBuf,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // It may have ended by itself, which a test would have reported.
+        let _ = self.envoy.kill();
+        let _ = self.envoy.wait();
+    }
+}
+
+impl Rig {
+    fn start(dir: &Path) -> Self {
+        let binary = std::env::var_os("GATEHOUSE_ENVOY")
+            .expect("GATEHOUSE_ENVOY names the Envoy binary; `make envoy` installs it, `make test` sets it");
+        let server = Server::new(gatehouse_xds::Config::default());
+        let (events, fleet) = (server.events(), FleetId::new("live/cases"));
+        let socket = dir.join("xds.sock");
+        let serve = server.serve_unix(&socket, &fleet).expect("serve");
+        tokio::spawn(serve);
+        let pipe = |path: PathBuf| Address::Pipe(path.display().to_string());
+        let options = BootstrapOptions::new("live", "live", pipe(dir.join("admin.sock")), pipe(socket));
+        std::fs::write(dir.join("bootstrap.json"), bootstrap(&options)).expect("write the bootstrap");
+        let log = dir.join("envoy.log");
+        let envoy = Command::new(binary)
+            .args([
+                "--disable-hot-restart",
+                "--concurrency",
+                "1",
+                "--log-level",
+                "warning",
+                "--drain-time-s",
+                "1",
+            ])
+            .arg("--log-path")
+            .arg(&log)
+            .arg("--config-path")
+            .arg(dir.join("bootstrap.json"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start Envoy");
+        Self { server, events, fleet, envoy, held: Fleet::default(), watch: 0, log }
+    }
+
+    /// Replaces what Envoy holds and waits until it has all of it.
+    async fn load(&mut self, next: Fleet, case: &str) {
+        let mut commit = difference(&self.held, &next);
+        commit.watches.push(WatchChange::Remove(self.watch));
+        self.watch += 1;
+        commit.watches.push(WatchChange::Set(Watch { id: self.watch, needs: needs(&next) }));
+        self.held = next;
+        self.server.commit(&self.fleet, commit);
+        if needs(&self.held).is_empty() {
+            return;
+        }
+        let taken = tokio::time::timeout(PATIENCE, self.taken(case)).await;
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        assert!(taken.is_ok(), "{case}: Envoy does not take it; its log:\n{log}");
+    }
+
+    async fn taken(&mut self, case: &str) {
+        while let Some(event) = self.events.recv().await {
+            match event.what {
+                What::Held { watch, holders, .. } if watch == self.watch && holders > 0 => return,
+                What::Refused { target, message, .. } => panic!("{case}: {target:?} refused: {message}"),
+                _ => {}
+            }
+        }
+        panic!("{case}: the server ended");
+    }
+}
+
+fn difference(old: &Fleet, new: &Fleet) -> Commit {
+    let gone = old.resources.keys().filter(|name| !new.resources.contains_key(*name));
+    let edges = |fleet: &Fleet, sign: i64| -> Vec<Edge> {
+        fleet.edges.iter().map(|((from, cluster), count)| edge(from, cluster, sign * count)).collect()
+    };
+    let upsert = |((kind, name), resource): (&support::Name, &gatehouse_translate::Resource)| {
+        (kind_of(*kind), Resource::new(name.clone(), resource.version.clone(), resource.body.clone()))
+    };
+    Commit {
+        upserts: new.resources.iter().map(upsert).collect(),
+        removals: gone.map(target).collect(),
+        edges: edges(old, -1).into_iter().chain(edges(new, 1)).collect(),
+        ..Commit::default()
+    }
+}
+
+fn edge(from: &support::Name, cluster: &Arc<str>, delta: i64) -> Edge {
+    let delta = i32::try_from(delta).expect("few edges");
+    Edge { from: target(from), cluster: cluster.clone(), delta, linger: Duration::ZERO }
+}
+
+/// What Envoy must hold in the end: everything but tables and secrets that no listener names.
+fn needs(fleet: &Fleet) -> Vec<gatehouse_xds::Need> {
+    let mut tables = BTreeSet::new();
+    for ((kind, _), resource) in &fleet.resources {
+        if *kind == ResourceKind::Listener {
+            tables.extend(strings_at(&decode(resource), "route_config_name"));
+        }
+    }
+    let named = |(kind, name): &support::Name| match kind {
+        ResourceKind::RouteConfiguration => tables.contains(&**name),
+        ResourceKind::VirtualHost => name.rsplit_once('/').is_some_and(|(table, _)| tables.contains(table)),
+        _ => true,
+    };
+    let needed = fleet.resources.iter().filter(|(name, _)| named(name));
+    needed.map(|((kind, name), r)| (kind_of(*kind), name.clone(), r.version.clone())).collect()
+}
+
+fn target((kind, name): &support::Name) -> Target {
+    (kind_of(*kind), name.clone())
+}
+
+fn kind_of(kind: ResourceKind) -> ResourceType {
+    ResourceType::from_type_url(kind.type_url()).expect("the server knows every kind that is made")
+}

@@ -1,0 +1,96 @@
+package traffic
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse.dev/e2e/gatehouse"
+	"gatehouse.dev/e2e/manifest"
+)
+
+// TestRegularExpressionsAreServedOrComplainedAbout uses Go's regexp as the oracle: it accepts what RE2
+// accepts (`\C` apart). A mistake must show on its own route within two seconds, a good one must be served, and
+// no other route may wait for either.
+func TestRegularExpressionsAreServedOrComplainedAbout(t *testing.T) {
+	w := newWorld(t)
+	for n, expression := range []string{
+		"/((", "/x{1000}", "/x{1001}", "/(x{100}){100}", "/x**", `/\1`, "/(?=x)x", `/\p{Greek}?x`, `/\p{Klingon}x`,
+		"/(?i)X", "/(?P<name>x)", "/[[:alpha:]]", "/[[:nonsense:]]", "/[z-a]", "/x{2,1}", `/\Qx\E`, "/x|", "/(?s).*",
+		`/\d+\z`, "/x*+", "/[a&&b]x?", `/\u0041`, "/(?x) x", "/[a--b]?x?", `/x\`,
+	} {
+		_, invalid := regexp.Compile(expression)
+		name := fmt.Sprintf("regex-%d", n)
+		w.write(t, manifest.Route(name, gatewayName, host(name), fmt.Sprintf(
+			`{matches: [{path: {type: RegularExpression, value: %q}}], backendRefs: [{name: a, port: 80}]}`, expression)))
+		if invalid != nil {
+			w.awaitStatus(t, 2*time.Second, fmt.Sprintf("a complaint about %q (%v)", expression, invalid), "HTTPRoute", name, hasComplaint)
+		} else {
+			w.awaitStatus(t, 2*time.Second, fmt.Sprintf("%q is accepted", expression), "HTTPRoute", name,
+				func(c map[string]gatehouse.Condition) bool { return c["Accepted"].Status == "True" && !hasComplaint(c) })
+		}
+		mustBeEditable(t, w, "good", n)
+	}
+}
+
+// TestOccupiedPortHoldsNobody gives a listener a port that another program has. Only the proxy can know,
+// so this is a refusal in Envoy's own words.
+func TestOccupiedPortHoldsNobody(t *testing.T) {
+	w := newWorld(t, marked("good", 0))
+	w.awaitReply(t, 10*time.Second, "the route", request{host: host("good"), path: "/"}, status(200))
+	const occupied = listenerPort + 5
+	other, err := net.Listen("tcp", fmt.Sprintf("%s:%d", w.address, occupied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	w.write(t, manifest.Gateway(gatewayName, className, w.address, httpListener,
+		fmt.Sprintf(`{name: occupied, port: %d, protocol: HTTP}`, occupied)))
+	for edit := range 5 {
+		mustBeEditable(t, w, "good", edit+1)
+	}
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		condition := listenerCondition(w, "occupied", "Programmed")
+		if condition.Status == "False" && strings.Contains(condition.Message, "bind") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the listener does not say within 2 s that its port is taken: %+v", condition)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if condition := listenerCondition(w, "http", "Programmed"); condition.Status != "True" {
+		t.Errorf("the good listener is not programmed: %+v", condition)
+	}
+	w.write(t, manifest.Gateway(gatewayName, className, w.address, httpListener,
+		fmt.Sprintf(`{name: occupied, port: %d, protocol: HTTP}`, occupied+1)))
+	w.awaitReply(t, time.Second, "the good listener after the bad one was mended",
+		request{host: host("good"), path: "/"}, status(200))
+	w.awaitStatus(t, 2*time.Second, "the Gateway is programmed again", "Gateway", gatewayName,
+		func(c map[string]gatehouse.Condition) bool { return c["Programmed"].Status == "True" })
+}
+
+// listenerCondition reads a condition of one of the Gateway's listeners.
+func listenerCondition(w *world, listener, kind string) gatehouse.Condition {
+	document, err := w.Status(context.Background())
+	if err != nil {
+		return gatehouse.Condition{}
+	}
+	object := document.Find("Gateway", "default", gatewayName)
+	if object == nil {
+		return gatehouse.Condition{}
+	}
+	listeners, _ := object.Status["listeners"].([]any)
+	for _, l := range listeners {
+		status, _ := l.(map[string]any)
+		if status["name"] == listener {
+			return (&gatehouse.Object{Status: status}).Conditions()[kind]
+		}
+	}
+	return gatehouse.Condition{}
+}
