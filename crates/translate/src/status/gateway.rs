@@ -25,7 +25,7 @@ pub(crate) fn gateway(
         Some(problem) => verdict("Accepted", Some(problem), ("", ""), generation),
         None => gateway_accepted(&own, &all, generation),
     };
-    let attached_sets = view.sets.keys().filter(|set| is_accepted(view, set)).count();
+    let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
     let addresses: Vec<_> = addresses(sources, view)
         .into_iter()
         .map(|value| json!({ "type": "IPAddress", "value": value }))
@@ -38,10 +38,11 @@ pub(crate) fn gateway(
     }))
 }
 
-/// Whether a ListenerSet is accepted: allowed, under a good Gateway, with a listener that can serve.
-fn is_accepted(view: &GatewayView, set: &NamespacedName) -> bool {
+/// Whether a ListenerSet is accepted, as its own status says: under a good Gateway, with a listener that is valid.
+fn is_accepted(view: &GatewayView, entries: &[Entry], set: &NamespacedName) -> bool {
     let owns = |owner: &ListenerOwner| matches!(owner, ListenerOwner::ListenerSet(key) if key == set);
-    view.problem.is_none() && view.listeners.iter().any(|l| owns(&l.key.owner) && l.usable())
+    let mut listeners = view.listeners.iter().zip(entries);
+    view.problem.is_none() && listeners.any(|(listener, entry)| owns(&listener.key.owner) && entry.is_valid())
 }
 
 /// A Gateway whose own listeners are all bad is still accepted while one of its sets has a good one: they count
@@ -128,7 +129,7 @@ pub(crate) fn listener_set(
     }
     let entries = entries(sources, reads, view, |owner| *owner == ListenerOwner::ListenerSet(key.clone()));
     // Unlike a Gateway, a set is not accepted for listeners whose references do not resolve.
-    let accepted = owner_accepted(&entries, |entry| entry.accepted && entry.resolved, generation);
+    let accepted = owner_accepted(&entries, Entry::is_valid, generation);
     let programmed = if accepted.status == gatehouse_model::status::ConditionStatus::True {
         Condition { observed_generation: generation, ..owner_programmed(&entries, generation) }
     } else {

@@ -48,6 +48,13 @@ pub(super) struct Entry {
     pub(super) programmed: Programmed,
 }
 
+impl Entry {
+    /// Whether it makes a ListenerSet acceptable.
+    pub(super) fn is_valid(&self) -> bool {
+        self.accepted && self.resolved
+    }
+}
+
 impl Sources<'_> {
     pub(super) fn entry(self, reads: &mut Reads, view: &GatewayView, listener: &ListenerView) -> Entry {
         let generation = listener.generation;
