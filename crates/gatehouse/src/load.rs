@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use gatehouse_standalone::files::{FileSource, FileUpdates, STDIN};
-use gatehouse_standalone::intake::{FileProblem, Intake, ObjectChange};
+use gatehouse_standalone::intake::{FileProblem, Intake, ObjectChange, judge};
 use gatehouse_standalone::ports::PortMap;
 use gatehouse_translate::{Change, Config, Outputs, World};
 
@@ -31,7 +31,7 @@ pub(crate) fn open(paths: &[PathBuf]) -> anyhow::Result<FileUpdates> {
     } else {
         None
     };
-    Ok(FileSource::new(paths.to_vec(), stdin).start()?)
+    Ok(FileSource::new(paths.to_vec(), stdin).judge(|_, before, now| judge(before, now)).start()?)
 }
 
 /// What the translation takes of an object's change.

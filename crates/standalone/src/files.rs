@@ -117,6 +117,11 @@ pub enum FilesError {
     Thread(#[source] std::io::Error),
 }
 
+/// A text that lost more than half may be one that is being written: all that can be said without understanding it.
+pub fn by_size(before: &str, now: &str) -> Verdict {
+    if now.len() < before.len() / 2 { Verdict::Suspicious } else { Verdict::Plausible }
+}
+
 /// Which files to give out and how.
 ///
 /// ```no_run
@@ -150,7 +155,7 @@ impl FileSource {
     /// A source of `paths`: files (of any name), directories (their `*.yaml`, `*.yml` and `*.json`, at any depth, hidden
     /// ones and editors' temporaries left out) and `-`, which stands for `stdin_text`.
     pub fn new(paths: Vec<PathBuf>, stdin_text: Option<String>) -> Self {
-        Self { paths, stdin: stdin_text, poll: None, judge: Box::new(|_, _, _| Verdict::Plausible) }
+        Self { paths, stdin: stdin_text, poll: None, judge: Box::new(|_, before, now| by_size(before, now)) }
     }
 
     /// Looks for changes every `interval` instead of being told; for file systems that do not tell.
@@ -160,7 +165,7 @@ impl FileSource {
         self
     }
 
-    /// Asks `judge(path, text before, text now)` about every change that does not look truncated by its size already.
+    /// Asks `judge(path, text before, text now)` about every change that leaves something, instead of comparing sizes.
     #[must_use]
     pub fn judge(mut self, judge: impl FnMut(&Path, &str, &str) -> Verdict + Send + 'static) -> Self {
         self.judge = Box::new(judge);

@@ -12,7 +12,18 @@ use gatehouse_api::source::parse;
 use gatehouse_api::types::Meta;
 use gatehouse_api::{Diagnostic, Object, ObjectRef, Severity, admit};
 
-use crate::files::{FileBatch, FileChange, FileEvent};
+use crate::files::{FileBatch, FileChange, FileEvent, Verdict, by_size};
+
+/// Whether a file's new text may be one that is still being written: it is much shorter, and what is left has errors or
+/// fewer than half the documents. A shorter text that says as much as before counts at once.
+pub fn judge(before: &str, now: &str) -> Verdict {
+    if by_size(before, now) == Verdict::Plausible {
+        return Verdict::Plausible;
+    }
+    let left = parse(now);
+    let whole = left.iter().all(|document| admit(document).is_ok());
+    if whole && left.len() * 2 >= parse(before).len() { Verdict::Plausible } else { Verdict::Suspicious }
+}
 
 /// A change of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -93,3 +93,18 @@ fn generation_counts_spec_changes_only() {
     assert_eq!(generation(intake.apply(&batch(&[("f", Some(&labelled))]))), 1);
     assert_eq!(generation(intake.apply(&batch(&[("f", Some(&service(81)))]))), 2);
 }
+
+#[test]
+fn shorter_text_that_says_as_much_counts_at_once() {
+    let long = service(80) + &"# a comment that goes away\n".repeat(20);
+    assert_eq!(judge(&long, &service(80)), Verdict::Plausible);
+}
+
+#[test]
+fn text_cut_short_or_robbed_of_documents_is_suspicious() {
+    let many: String = (0..5).map(|n| namespace(&format!("ns-{n}"), "x")).collect();
+    assert_eq!(judge(&many, &namespace("ns-0", "x")), Verdict::Suspicious, "one document of five is left");
+    assert_eq!(judge(&many, ""), Verdict::Suspicious);
+    let long = service(80) + &"# padding\n".repeat(40);
+    assert_eq!(judge(&long, &service(80)[..30]), Verdict::Suspicious, "cut in the middle of a document");
+}
