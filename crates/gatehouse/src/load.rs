@@ -49,9 +49,9 @@ pub(crate) struct Offline {
 }
 
 impl Offline {
-    /// Reads and translates; no proxy is asked, so what a proxy would hold counts as held.
+    /// Reads and translates; no proxy is asked, so nothing is programmed.
     pub(crate) async fn load(source: &SourceArgs) -> anyhow::Result<Self> {
-        let config = Config { assume_programmed: true, ..config(&source.settings)? };
+        let config = config(&source.settings)?;
         let mut updates = open(&source.paths)?;
         let batch = updates.next().await.context("the file source ended")?;
         let mut intake = Intake::default();

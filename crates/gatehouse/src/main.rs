@@ -44,8 +44,22 @@ fn main() -> ExitCode {
             })
         });
     outcome.unwrap_or_else(|error| {
-        print::error(&format!("{error:#}"));
+        print::error(&words(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// An error with its causes; most of ours name their cause already.
+fn words(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |words, cause| {
+        let cause = cause.to_string();
+        if words.is_empty() {
+            cause
+        } else if words.contains(&cause) {
+            words
+        } else {
+            format!("{words}: {cause}")
+        }
     })
 }
 
