@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Readiness (a flag with reasons) --> /readyz          Registry --> /metrics
-//! StatusPage (JSON, swapped in)   --> /status          dump(name) --> /debug/<name>
+//! status() (JSON, made when asked) --> /status         dump(name) --> /debug/<name>
 //!                                     /healthz: the process answers
 //! ```
 //!
@@ -12,8 +12,6 @@
 
 mod readiness;
 mod server;
-mod status;
 
 pub use readiness::Readiness;
-pub use server::{Admin, AdminError, AdminServer, DEFAULT_ADDRESS, Dump};
-pub use status::StatusPage;
+pub use server::{Admin, AdminError, AdminServer, DEFAULT_ADDRESS, Dump, Status};

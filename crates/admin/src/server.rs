@@ -18,7 +18,7 @@ use axum::{
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::{readiness::Readiness, status::StatusPage};
+use crate::readiness::Readiness;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +33,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// block.
 pub type Dump = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+/// Makes the document behind `/status`: JSON, or `None` before there is one. Called on a thread that may block.
+pub type Status = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What the server shows.
 #[derive(Clone)]
 pub struct Admin {
@@ -41,7 +44,7 @@ pub struct Admin {
     /// Behind `/metrics`.
     pub metrics: Registry,
     /// Behind `/status`.
-    pub status: StatusPage,
+    pub status: Status,
     /// Behind `/debug/<name>`.
     pub dump: Dump,
 }
@@ -166,9 +169,14 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 async fn status(State(admin): State<Admin>) -> Response {
-    match admin.status.get() {
-        Some(document) => json(String::clone(&document)),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "no status yet\n").into_response(),
+    let status = admin.status.clone();
+    match tokio::task::spawn_blocking(move || status()).await {
+        Ok(Some(document)) => json(document),
+        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "no status yet\n").into_response(),
+        Err(error) => {
+            tracing::error!("status: {error}");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the status document failed\n").into_response()
+        }
     }
 }
 

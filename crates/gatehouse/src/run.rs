@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::Context;
-use gatehouse_admin::{Admin, AdminServer, Readiness, StatusPage};
+use gatehouse_admin::{Admin, AdminServer, Readiness};
 use gatehouse_standalone::envoy::{Drain, StateDir, find_envoy};
 use gatehouse_standalone::files::{BatchKind, FileUpdates};
 use gatehouse_standalone::ports::explain_bind;
@@ -56,8 +56,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     server.register_metrics(&registry)?;
     let metrics = CoreMetrics::new(&registry)?;
     let readiness = Readiness::waiting_for([FILES]);
-    let page = StatusPage::default();
-    let publisher = Publisher::start(state.path(), page.clone());
+    let publisher = Publisher::start(state.path());
     let (fleet_sender, fleet_receiver) = tokio::sync::mpsc::unbounded_channel();
     let (inbox, inputs) = mpsc::channel();
     let core = Core::new(config, server.clone(), fleet_sender, publisher.document(), metrics);
@@ -66,8 +65,13 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         .spawn(move || core.run(&inputs))
         .context("start the graph thread")?;
 
-    let admin =
-        Admin { readiness: readiness.clone(), metrics: registry, status: page, dump: dumper(inbox.clone()) };
+    let document = publisher.document();
+    let admin = Admin {
+        readiness: readiness.clone(),
+        metrics: registry,
+        status: Arc::new(move || document.json()),
+        dump: dumper(inbox.clone()),
+    };
     let admin = AdminServer::start(args.admin, admin).await?;
     tracing::info!(address = %admin.address(), "health, metrics and status");
     let fleets = Fleets::new(server.clone(), state, envoy, args.concurrency);

@@ -71,7 +71,7 @@ pub(crate) struct ParentBinding {
     pub(crate) reference: ParentReference,
     /// Why the parent does not take the route.
     pub(crate) problem: Option<Problem>,
-    pub(crate) listeners: Vec<BoundListener>,
+    pub(crate) listeners: Box<[BoundListener]>,
 }
 
 /// A listener that takes the route.
@@ -82,13 +82,13 @@ pub(crate) struct BoundListener {
     pub(crate) port: u16,
     pub(crate) https: bool,
     /// Hosts served there: what both sides name (the virtual host), and the route's own pattern (precedence).
-    pub(crate) hosts: Vec<(Hostname, Hostname)>,
+    pub(crate) hosts: Box<[(Hostname, Hostname)]>,
 }
 
 /// All parents of a route that are ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bindings {
-    pub(crate) parents: Vec<ParentBinding>,
+    pub(crate) parents: Box<[ParentBinding]>,
 }
 
 impl Bindings {
@@ -138,8 +138,8 @@ impl Binder<'_> {
         let fleet = self.points.fleet(reads, &gateway)?;
         let outcome = self.attach(reads, &fleet, (&gateway, &owner), reference);
         let (problem, listeners) = match outcome {
-            Ok(listeners) => (None, listeners),
-            Err(problem) => (Some(problem), Vec::new()),
+            Ok(listeners) => (None, listeners.into_boxed_slice()),
+            Err(problem) => (Some(problem), Box::default()),
         };
         Some(ParentBinding { reference: reference.clone(), problem, listeners })
     }

@@ -4,7 +4,7 @@ mod filters;
 mod matches;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use gatehouse_api::types::{
     BackendRef, CookieLifetimeType, HTTPRoute, HTTPRouteRetry, HTTPRouteRule, HTTPRouteTimeouts,
@@ -27,13 +27,19 @@ use crate::names;
 pub(crate) struct Lowered {
     pub(crate) rules: Vec<Rule>,
     /// Clusters that the rules name.
-    pub(crate) clusters: BTreeSet<ClusterKey>,
+    pub(crate) clusters: Box<[ClusterKey]>,
     /// The first reference that does not resolve (`ResolvedRefs`).
     pub(crate) unresolved: Option<Problem>,
     /// Rules that we cannot serve, by index (`Accepted`, `PartiallyInvalid`); they answer 500.
     pub(crate) unsupported: Vec<(u32, Problem)>,
     /// Whether a redirect's port depends on the listener.
     pub(crate) needs_listener: bool,
+}
+
+/// Most rules have no filters: they share one value.
+fn shared(filters: Filters) -> Arc<Filters> {
+    static NONE: LazyLock<Arc<Filters>> = LazyLock::new(Arc::default);
+    if filters == **NONE { NONE.clone() } else { Arc::new(filters) }
 }
 
 /// One rule.
@@ -88,7 +94,7 @@ impl<'a> Lowering<'a> {
         }
         Lowered {
             rules,
-            clusters: self.clusters,
+            clusters: self.clusters.into_iter().collect(),
             unresolved: self.unresolved,
             unsupported: self.unsupported,
             needs_listener: self.needs_listener,
@@ -105,7 +111,7 @@ impl<'a> Lowering<'a> {
         Rule {
             name: rule.name.as_deref().map(Arc::from),
             matches: matches::lower(&rule.matches),
-            filters: Arc::new(Filters { redirect: None, ..filters }),
+            filters: shared(Filters { redirect: None, ..filters }),
             action: Arc::new(action),
             timeouts: rule.timeouts.as_ref().map(timeouts).unwrap_or_default(),
             retry: rule.retry.as_ref().map(|retry| Arc::new(lower_retry(retry))),

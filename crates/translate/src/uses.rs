@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 #[derive(Debug)]
 pub(crate) struct Uses<S, R> {
     /// What each source uses now; exact mirror of `counts`.
-    by_source: FxHashMap<S, BTreeSet<(FleetKey, R)>>,
+    /// Sorted; a set's first node would take several times as much.
+    by_source: FxHashMap<S, Box<[(FleetKey, R)]>>,
     counts: FxHashMap<R, BTreeMap<FleetKey, usize>>,
     /// Fleets that began (`true`) or ceased to use a resource since the last drain.
     changed: Vec<(FleetKey, R, bool)>,
@@ -25,7 +26,7 @@ impl<S, R> Default for Uses<S, R> {
 impl<S: Clone + Eq + Hash, R: Clone + Eq + Hash + Ord> Uses<S, R> {
     /// Replaces what a source uses. Cost: the source's own uses.
     pub(crate) fn set(&mut self, source: &S, uses: BTreeSet<(FleetKey, R)>) {
-        let old = self.by_source.remove(source).unwrap_or_default();
+        let old: BTreeSet<_> = self.by_source.remove(source).unwrap_or_default().into_iter().collect();
         for (fleet, resource) in uses.difference(&old) {
             let count = self.counts.entry(resource.clone()).or_default().entry(fleet.clone()).or_default();
             *count += 1;
@@ -37,7 +38,7 @@ impl<S: Clone + Eq + Hash, R: Clone + Eq + Hash + Ord> Uses<S, R> {
             self.release(fleet, resource);
         }
         if !uses.is_empty() {
-            self.by_source.insert(source.clone(), uses);
+            self.by_source.insert(source.clone(), uses.into_iter().collect());
         }
     }
 

@@ -13,7 +13,7 @@ fn admin() -> Admin {
     Admin {
         readiness: Readiness::default(),
         metrics: Registry::new(),
-        status: StatusPage::default(),
+        status: Arc::new(|| None),
         dump: Arc::new(|name| match name {
             "panic" => panic!("as a broken dump would"),
             "xds/listeners" => Some("[1]".to_owned()),
@@ -69,13 +69,14 @@ async fn metrics_are_read_when_asked_for() {
 }
 
 #[tokio::test]
-async fn status_is_the_document_last_set() {
-    let admin = admin();
-    let server = start(&admin).await;
+async fn status_is_the_document_of_the_moment() {
+    let document = Arc::new(std::sync::Mutex::new(None::<String>));
+    let shown = document.clone();
+    let server = start(&Admin { status: Arc::new(move || shown.lock().unwrap().clone()), ..admin() }).await;
     assert_eq!(get(&server, "/status").await.0, 503);
-    admin.status.set("{\"a\":1}");
+    *document.lock().unwrap() = Some("{\"a\":1}".to_owned());
     assert_eq!(get(&server, "/status").await, (200, "{\"a\":1}".to_owned()));
-    admin.status.set("{\"a\":2}");
+    *document.lock().unwrap() = Some("{\"a\":2}".to_owned());
     let answer = ask(&server, "/status", "localhost").await;
     assert!(answer.ends_with("{\"a\":2}") && answer.contains("content-type: application/json"), "{answer}");
 }

@@ -1,10 +1,10 @@
-//! The status document to its file and to `/status`, off the graph thread and not more often than it is worth.
+//! The status document to its file, off the graph thread and not more often than it is worth.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use gatehouse_admin::StatusPage;
 use gatehouse_standalone::status_file::StatusFile;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -22,6 +22,7 @@ const IDLE_SHARE: u32 = 20;
 pub(crate) struct SharedDocument {
     document: Arc<Mutex<Document>>,
     changed: Arc<Notify>,
+    filled: Arc<AtomicBool>,
 }
 
 impl SharedDocument {
@@ -29,8 +30,18 @@ impl SharedDocument {
         self.document.lock()
     }
 
+    /// The document as JSON; `None` before the files were read.
+    pub(crate) fn json(&self) -> Option<String> {
+        if !self.filled.load(Ordering::Acquire) {
+            return None;
+        }
+        let page = self.lock().unwrap_or_else(PoisonError::into_inner).page();
+        serde_json::to_string(&page).ok()
+    }
+
     /// Says that there is something to write.
     pub(crate) fn touch(&self) {
+        self.filled.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 }
@@ -42,10 +53,10 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn start(state: &Path, page: StatusPage) -> Self {
+    pub(crate) fn start(state: &Path) -> Self {
         let document = SharedDocument::default();
         let file = StatusFile::new(state.join(STATUS_FILE));
-        let task = tokio::spawn(write_all(document.clone(), file, page));
+        let task = tokio::spawn(write_all(document.clone(), file));
         Self { document, task }
     }
 
@@ -58,16 +69,12 @@ impl Publisher {
     }
 }
 
-async fn write_all(shared: SharedDocument, mut file: StatusFile, page: StatusPage) {
+async fn write_all(shared: SharedDocument, mut file: StatusFile) {
     loop {
         shared.changed.notified().await;
         tokio::time::sleep(PAUSE).await;
         let started = Instant::now();
         let snapshot = shared.lock().unwrap_or_else(PoisonError::into_inner).page();
-        match serde_json::to_string(&snapshot) {
-            Ok(json) => page.set(json),
-            Err(error) => tracing::error!("encode the status document: {error}"),
-        }
         if let Err(error) = file.write(&snapshot) {
             tracing::error!("{error}");
         }
