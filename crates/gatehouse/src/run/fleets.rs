@@ -46,20 +46,19 @@ impl Fleets {
         waited_for: &'static str,
     ) -> Option<Supervisor> {
         while let Some(fleets) = wanted.recv().await {
-            self.follow(&fleets);
+            self.follow(&fleets).await;
             readiness.done(waited_for);
         }
         Some(self.supervisor)
     }
 
-    fn follow(&mut self, wanted: &BTreeSet<FleetKey>) {
-        self.sockets.retain(|fleet, task| {
-            let keep = wanted.contains(fleet);
-            if !keep {
-                task.abort();
-            }
-            keep
-        });
+    async fn follow(&mut self, wanted: &BTreeSet<FleetKey>) {
+        let gone: Vec<_> = self.sockets.keys().filter(|fleet| !wanted.contains(*fleet)).cloned().collect();
+        for task in gone.iter().filter_map(|fleet| self.sockets.remove(fleet)) {
+            task.abort();
+            // Until it is over it holds its socket, which the same Gateway may want back at once.
+            let _ = task.await;
+        }
         let mut specs = Vec::new();
         for fleet in wanted {
             match self.spec(fleet) {
