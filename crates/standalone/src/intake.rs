@@ -4,7 +4,7 @@
 //! that comes first by path; when that one lets it go, the other takes over.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,6 +70,10 @@ pub struct Intake {
     holders: HashMap<ObjectRef, Vec<Arc<Path>>>,
     /// With the generations that are in force.
     effective: HashMap<ObjectRef, Object>,
+    /// Files with problems; a stale file always has some.
+    troubled: BTreeSet<Arc<Path>>,
+    /// Objects that several files hold.
+    doubled: BTreeSet<ObjectRef>,
 }
 
 impl Intake {
@@ -78,6 +82,8 @@ impl Intake {
         let mut touched = Vec::new();
         for event in &batch.events {
             self.take(event, &mut touched);
+            let troubled = self.files.get(&event.path).is_some_and(|file| !file.problems.is_empty());
+            note(&mut self.troubled, &event.path, troubled);
         }
         touched.sort();
         touched.dedup();
@@ -132,6 +138,7 @@ impl Intake {
             if let Some(paths) = self.holders.get_mut(key) {
                 paths.retain(|holder| holder != path);
             }
+            note(&mut self.doubled, key, self.holders.get(key).is_some_and(|paths| paths.len() > 1));
             touched.push(key.clone());
         }
         for (key, object) in new {
@@ -139,6 +146,7 @@ impl Intake {
             if let Err(at) = paths.binary_search(path) {
                 paths.insert(at, path.clone());
             }
+            note(&mut self.doubled, key, paths.len() > 1);
             if find(old, key) != Some(object) {
                 touched.push(key.clone());
             }
@@ -171,15 +179,17 @@ impl Intake {
     }
 
     /// Everything that is wrong now, by path; an object that an earlier file holds too is a problem of the later one.
+    /// Cost: what is wrong, however many files are good.
     pub fn problems(&self) -> Vec<FileProblem> {
         let mut problems: Vec<_> = self
-            .files
+            .troubled
             .iter()
+            .filter_map(|path| Some((path, self.files.get(path)?)))
             .flat_map(|(path, file)| {
                 file.problems.iter().map(|d| FileProblem { path: path.clone(), diagnostic: d.clone() })
             })
             .collect();
-        for (key, paths) in &self.holders {
+        for (key, paths) in self.doubled.iter().filter_map(|key| Some((key, self.holders.get(key)?))) {
             for later in paths.iter().skip(1) {
                 problems.push(FileProblem { path: later.clone(), diagnostic: duplicate(key, &paths[0]) });
             }
@@ -193,12 +203,21 @@ impl Intake {
 
     /// Files whose last good content is in force instead of the present one.
     pub fn stale(&self) -> impl Iterator<Item = &Arc<Path>> {
-        self.files.iter().filter(|(_, file)| file.stale).map(|(path, _)| path)
+        self.troubled.iter().filter(|path| self.files.get(*path).is_some_and(|file| file.stale))
     }
 
     /// All objects in force, in no order.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.effective.values()
+    }
+}
+
+/// Puts a member in or takes it out.
+fn note<K: Clone + Ord>(set: &mut BTreeSet<K>, key: &K, member: bool) {
+    if member {
+        set.insert(key.clone());
+    } else {
+        set.remove(key);
     }
 }
 

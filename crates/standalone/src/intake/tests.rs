@@ -56,6 +56,7 @@ fn broken_file_keeps_its_last_good_content_and_spares_the_others() {
     assert!(problems.iter().all(|p| p.path.as_ref() == Path::new("f.yaml")), "{problems:?}");
     assert!(!problems.is_empty());
     assert_eq!(intake.stale().count(), 1);
+    assert_eq!(intake.troubled.len(), 1, "the good file costs nothing when problems are listed");
     intake.apply(&batch(&[("f.yaml", Some(&namespace("a", "z")))]));
     assert!(intake.problems().is_empty());
 }
