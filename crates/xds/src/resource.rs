@@ -1,5 +1,6 @@
 //! What travels: resource types, and resources as opaque, shared bytes.
 
+use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
@@ -96,13 +97,29 @@ pub struct Resource {
     pub version: Arc<str>,
     /// The encoded message, without the `Any` around it.
     pub body: Bytes,
-    /// Bytes that may be sent at once while the gate holds `body`. They name only clusters which the version before
-    /// this one named, and are given when the change takes access away: a withdrawal never waits for a gate.
-    pub interim: Option<Body>,
+    /// Given when the change takes something away that clients may still have: a withdrawal never waits for a gate.
+    pub interim: Option<Arc<Interim>>,
+}
+
+/// What may be sent at once while the gate holds a resource.
+///
+/// It is sent to a client that has some version of the resource, as soon as every cluster that it names is in use there:
+/// warm, or changed in place and still serving as before, or named already by what the gate let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interim {
+    /// The resource itself: it names nothing that the versions which clients may have do not name.
+    Whole,
+    /// Other bytes in its stead.
+    Instead {
+        /// The bytes, with a version of their own.
+        body: Body,
+        /// The clusters that they name.
+        clusters: BTreeSet<Arc<str>>,
+    },
 }
 
 impl Resource {
-    /// A resource without interim bytes.
+    /// A resource that waits as a whole.
     pub fn new(name: impl Into<Arc<str>>, version: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         Self { name: name.into(), version: version.into(), body: body.into(), interim: None }
     }
