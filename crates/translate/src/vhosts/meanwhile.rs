@@ -1,0 +1,193 @@
+//! What a host may answer while clusters that it names are not ready.
+//!
+//! ```text
+//! record   each changed place, with what stood there meanwhile before
+//! settle   a fragment that gained a cluster waits, and what may stand in for it meanwhile is decided
+//! outcome  nothing was taken away: the old host may wait as it is | what the host is without what waits
+//! ```
+//!
+//! What stands at a place meanwhile is always made from what stood there meanwhile before, never from an older
+//! version: what one change took away no later one brings back, however many of them wait for the same gate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gatehouse_envoy::encode::Requests;
+use gatehouse_model::RouteKey;
+use rustc_hash::FxHashSet;
+
+use super::Order;
+use crate::fragments::Fragment;
+
+/// Makes what answers 500 in a fragment's stead.
+pub(crate) type Failing<'a> = &'a dyn Fn(&Fragment) -> Option<Arc<Fragment>>;
+
+/// Whether a route may still use a cluster.
+pub(crate) type Allowed<'a> = &'a dyn Fn(&RouteKey, &str) -> bool;
+
+/// What only the owner of the facts can tell.
+#[derive(Clone, Copy)]
+pub(crate) struct Judge<'a> {
+    pub(crate) failing: Failing<'a>,
+    pub(crate) allowed: Allowed<'a>,
+}
+
+/// What stands at a place, if anything.
+type Place = Option<Arc<Fragment>>;
+
+/// The differences between what a host holds and what it may answer meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Meanwhile {
+    /// Places whose fragment gained a cluster since a proxy last accepted the host, and what stands there meanwhile.
+    waiting: BTreeMap<Order, Place>,
+    /// Something was taken away since a proxy last accepted the host.
+    withdrawn: bool,
+    /// Places that changed since the last [`Meanwhile::settle`], and what stood there meanwhile before.
+    moved: BTreeMap<Order, Place>,
+}
+
+/// What a host may do before it can be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome<'a> {
+    /// Wait: nothing was taken away.
+    Wait,
+    /// Go: nothing in it is new.
+    Go,
+    /// Send the others first; these wait, and what stands there meanwhile.
+    Part(&'a BTreeMap<Order, Place>),
+}
+
+impl Meanwhile {
+    /// A place changed; until now it held this.
+    pub(super) fn record(&mut self, order: &Order, held: Option<&Arc<Fragment>>) {
+        if !self.moved.contains_key(order) {
+            let before = self.waiting.remove(order).unwrap_or_else(|| held.cloned());
+            self.moved.insert(order.clone(), before);
+        }
+    }
+
+    /// A proxy has what the host holds.
+    pub(super) fn accepted(&mut self) {
+        self.waiting.clear();
+        self.withdrawn = false;
+    }
+
+    /// Works in what changed. `held` are the fragments that the host holds now. Cost follows the change, except that
+    /// all of the host is looked at when something was taken away and something waits.
+    pub(super) fn settle<'f>(
+        &mut self,
+        held: impl Fn(&Order) -> Option<&'f Arc<Fragment>>,
+        all: impl Iterator<Item = (&'f Order, &'f Arc<Fragment>)>,
+        judge: Judge<'_>,
+    ) -> Outcome<'_> {
+        let moved = std::mem::take(&mut self.moved);
+        let named: FxHashSet<&str> = moved.values().flatten().flat_map(|f| clusters(f)).collect();
+        let mut gained = Vec::new();
+        for (order, before) in &moved {
+            let now = held(order);
+            match now {
+                Some(now) if clusters(now).any(|cluster| !named.contains(cluster)) => gained.push((order, now)),
+                _ => self.withdrawn |= before.is_some() && !same(before.as_ref(), now),
+            }
+        }
+        let mut stay = BTreeMap::new();
+        for (order, now) in gained {
+            let before = moved.get(order).and_then(Option::as_ref);
+            let left = Left::of(&moved, &held, &now.provenance.route, &mut stay);
+            let meanwhile = left.stand_in(now, judge);
+            self.withdrawn |= before.is_some() && !same(before, meanwhile.as_ref());
+            self.waiting.insert(order.clone(), meanwhile);
+        }
+        if !self.withdrawn {
+            return Outcome::Wait;
+        }
+        self.release(&held, all);
+        if self.waiting.is_empty() { Outcome::Go } else { Outcome::Part(&self.waiting) }
+    }
+
+    /// What waits for nothing but clusters that others name already waits no more.
+    fn release<'f>(
+        &mut self,
+        held: impl Fn(&Order) -> Option<&'f Arc<Fragment>>,
+        all: impl Iterator<Item = (&'f Order, &'f Arc<Fragment>)>,
+    ) {
+        let waiting = self.waiting.keys().filter_map(&held);
+        let mut unknown: BTreeSet<&str> = waiting.flat_map(|fragment| clusters(fragment)).collect();
+        for cluster in self.waiting.values().flatten().flat_map(|fragment| clusters(fragment)) {
+            unknown.remove(cluster);
+        }
+        for (order, fragment) in all {
+            if unknown.is_empty() {
+                break;
+            }
+            if clusters(fragment).any(|cluster| unknown.contains(cluster)) && !self.waiting.contains_key(order) {
+                clusters(fragment).for_each(|cluster| _ = unknown.remove(cluster));
+            }
+        }
+        self.waiting.retain(|order, _| {
+            held(order).is_some_and(|fragment| clusters(fragment).any(|cluster| unknown.contains(cluster)))
+        });
+    }
+}
+
+/// What the changed places of a route held before, by the requests that it was for.
+struct Left {
+    /// Fragments and their requests, in order of precedence.
+    before: Vec<(Requests, Arc<Fragment>)>,
+    /// Requests that the route still has a rule for.
+    now: Vec<Requests>,
+}
+
+impl Left {
+    fn of<'l, 'f>(
+        moved: &BTreeMap<Order, Place>,
+        held: impl Fn(&Order) -> Option<&'f Arc<Fragment>>,
+        route: &RouteKey,
+        known: &'l mut BTreeMap<RouteKey, Self>,
+    ) -> &'l Self {
+        known.entry(route.clone()).or_insert_with(|| {
+            let of_route = |fragment: &&Arc<Fragment>| fragment.provenance.route == *route;
+            let requests = |fragment: &Arc<Fragment>| Requests::of(&fragment.bytes);
+            let before = moved.values().flatten().filter(of_route);
+            let now = moved.keys().filter_map(held).filter(of_route);
+            Self {
+                before: before.filter_map(|f| Some((requests(f)?, f.clone()))).collect(),
+                now: now.filter_map(requests).collect(),
+            }
+        })
+    }
+
+    /// What answers the requests of a fragment until its clusters are ready: what answered them before, if that is
+    /// still allowed. Requests that its rule had before must not fall through to other rules: they fail.
+    fn stand_in(&self, now: &Arc<Fragment>, judge: Judge<'_>) -> Place {
+        let requests = Requests::of(&now.bytes)?;
+        let same_requests = self.before.iter().find(|(before, _)| *before == requests);
+        let (before, old) = same_requests.or_else(|| {
+            let rule = |f: &Fragment| (f.provenance.rule, f.provenance.matched);
+            // Rules may have moved up or down: one that is still there is not the one that was edited.
+            self.before.iter().find(|(before, old)| rule(old) == rule(now) && !self.now.contains(before))
+        })?;
+        if before.are_apart_from(&requests) {
+            return None;
+        }
+        let allowed = clusters(old).all(|cluster| (judge.allowed)(&now.provenance.route, cluster));
+        let kept = if !allowed {
+            None
+        } else if requests.cover(before) {
+            Some(old.clone())
+        } else if before.cover(&requests) {
+            requests.instead(&old.bytes).map(|bytes| Arc::new(old.with_bytes(bytes)))
+        } else {
+            None
+        };
+        kept.or_else(|| (judge.failing)(now))
+    }
+}
+
+fn clusters(fragment: &Fragment) -> impl Iterator<Item = &str> {
+    fragment.clusters.iter().map(|cluster| &**cluster)
+}
+
+fn same(one: Option<&Arc<Fragment>>, other: Option<&Arc<Fragment>>) -> bool {
+    one.map(|fragment| &fragment.id) == other.map(|fragment| &fragment.id)
+}
