@@ -12,6 +12,8 @@ use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName};
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, ListenerView, Problem};
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
+use crate::names;
+use crate::output::{Resource, ResourceKind};
 
 /// Certificates that can be served, and why others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,7 +98,8 @@ fn resolve(
 /// A Secret read as a certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyPair {
-    Usable(Arc<TlsCertificate>),
+    /// As proxies get it.
+    Usable(Arc<Resource>),
     Unusable(Arc<str>),
 }
 
@@ -104,7 +107,11 @@ pub(crate) enum KeyPair {
 pub(crate) fn key_pair(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> Option<KeyPair> {
     let secret = facts.secrets.get(reads, key)?;
     Some(match read_pair(secret) {
-        Ok(pair) => KeyPair::Usable(Arc::new(pair)),
+        Ok(pair) => {
+            let name = names::secret(key);
+            let body = gatehouse_envoy::encode::secret(&name, &pair);
+            KeyPair::Usable(Arc::new(Resource::new(ResourceKind::Secret, name.0, body)))
+        }
         Err(why) => KeyPair::Unusable(why.into()),
     })
 }
