@@ -33,5 +33,7 @@ mod world;
 pub use config::{Config, RefusePort, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
-pub use output::{FleetChange, Outputs, Resource, StatusChange, Watch, WatchState};
+pub use output::{
+    FleetAddress, FleetChange, FleetPlan, FleetPort, Outputs, Resource, StatusChange, Watch, WatchState,
+};
 pub use world::World;

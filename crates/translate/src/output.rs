@@ -48,6 +48,45 @@ pub enum WatchState {
     Refused(Arc<str>),
 }
 
+/// A port that clients of a fleet connect to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FleetPort {
+    /// The port that listeners name.
+    pub port: u16,
+    /// The port that the proxies bind for it.
+    pub bound: u16,
+    /// UDP rather than TCP.
+    pub udp: bool,
+}
+
+/// An address that a Gateway asks for (`spec.addresses`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FleetAddress {
+    /// `IPAddress`, `Hostname` or a name of the implementation's own.
+    pub kind: Arc<str>,
+    /// The address; `None` asks for any of that kind.
+    pub value: Option<Arc<str>>,
+}
+
+/// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetPlan {
+    /// The fleet; its name is the Gateway's.
+    pub fleet: FleetKey,
+    /// `metadata.uid` of the Gateway: the owner of the objects.
+    pub gateway_uid: Arc<str>,
+    /// The GatewayClass.
+    pub class: Arc<str>,
+    /// Sorted, without doubles; may be empty.
+    pub ports: Vec<FleetPort>,
+    /// `spec.infrastructure.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `spec.infrastructure.annotations`
+    pub annotations: BTreeMap<String, String>,
+    /// `spec.addresses`, in the user's order.
+    pub addresses: Vec<FleetAddress>,
+}
+
 /// Changes of one fleet's resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetChange {
