@@ -7,13 +7,13 @@ use std::sync::Arc;
 use gatehouse_api::types::{Secret, SecretObjectReference};
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::listener::TlsCertificate;
-use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName};
+use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName, ResourceType};
 
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, ListenerView, Problem};
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
 use crate::names;
-use crate::output::{Resource, ResourceKind};
+use crate::output::Resource;
 
 /// Certificates that can be served, and why others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub(crate) fn key_pair(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -
         Ok(pair) => {
             let name = names::secret(key);
             let body = gatehouse_envoy::encode::secret(&name, &pair);
-            KeyPair::Usable(Arc::new(Resource::new(ResourceKind::Secret, name.0, body)))
+            KeyPair::Usable(Arc::new(Resource::new(ResourceType::Secret, name.0, body)))
         }
         Err(why) => KeyPair::Unusable(why.into()),
     })

@@ -1,9 +1,9 @@
 //! A world over a few documents that are edited one by one.
 
 use gatehouse_api::ObjectRef;
-use gatehouse_model::{FleetKey, NamespacedName};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, Outputs, ResourceKind, World};
+use gatehouse_translate::{Change, Config, Outputs, World};
 use serde_json::Value;
 
 use super::Picture;
@@ -72,7 +72,7 @@ impl Scene {
         self.picture.statuses.keys().any(|object: &ObjectRef| object.kind == kind)
     }
 
-    pub(crate) fn has(&self, kind: ResourceKind) -> bool {
+    pub(crate) fn has(&self, kind: ResourceType) -> bool {
         let fleets = self.picture.fleets.values();
         fleets.flat_map(|fleet| fleet.resources.keys()).any(|(of, _)| *of == kind)
     }
