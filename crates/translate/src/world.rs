@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
-use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceType, RouteKey};
 
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
@@ -17,7 +17,7 @@ use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, ResourceKind, WatchState};
+use crate::output::{FleetChange, Outputs, Resource, WatchState};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -287,7 +287,7 @@ impl World {
                 }
                 None => {
                     if let Some(old) = self.emitted_ports.remove(&key) {
-                        out.removals.push((ResourceKind::Listener, old.listener.name.clone()));
+                        out.removals.push((ResourceType::Listener, old.listener.name.clone()));
                         out.watches.push((key.clone(), None));
                         self.facts.held.set_absent(&mut self.graph, key);
                     }
@@ -309,9 +309,9 @@ impl World {
             match self.stages.pairs.peek(&secret) {
                 Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
                     let body = gatehouse_envoy::encode::secret(&name, pair);
-                    out.upserts.push(Resource::new(ResourceKind::Secret, name.0, body));
+                    out.upserts.push(Resource::new(ResourceType::Secret, name.0, body));
                 }
-                _ => out.removals.push((ResourceKind::Secret, name.0)),
+                _ => out.removals.push((ResourceType::Secret, name.0)),
             }
         }
     }
@@ -408,19 +408,19 @@ impl World {
         stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
         let edited: BTreeSet<_> = stages.clusters.take_changed().into_iter().collect();
         let moved: BTreeSet<_> = stages.endpoints.take_changed().into_iter().collect();
-        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceKind)> = BTreeSet::new();
-        for (keys, kind) in [(&edited, ResourceKind::Cluster), (&moved, ResourceKind::Endpoint)] {
+        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceType)> = BTreeSet::new();
+        for (keys, kind) in [(&edited, ResourceType::Cluster), (&moved, ResourceType::Endpoint)] {
             for key in keys {
                 dirty.extend(clusters_used.fleets(key).map(|fleet| (fleet.clone(), key.clone(), kind)));
             }
         }
         for (fleet, key, _) in changed {
-            dirty.insert((fleet.clone(), key.clone(), ResourceKind::Cluster));
-            dirty.insert((fleet, key, ResourceKind::Endpoint));
+            dirty.insert((fleet.clone(), key.clone(), ResourceType::Cluster));
+            dirty.insert((fleet, key, ResourceType::Endpoint));
         }
         for (fleet, key, kind) in dirty {
             let resource = match kind {
-                ResourceKind::Cluster => stages.clusters.peek(&key),
+                ResourceType::Cluster => stages.clusters.peek(&key),
                 _ => stages.endpoints.peek(&key).and_then(Assignment::listed),
             };
             let used = clusters_used.uses(&fleet, &key);

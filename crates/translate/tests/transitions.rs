@@ -3,9 +3,9 @@
 mod support;
 
 use gatehouse_api::ObjectRef;
-use gatehouse_model::{FleetKey, NamespacedName};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, Outputs, ResourceKind, SecretSource, World};
+use gatehouse_translate::{Change, Config, Outputs, SecretSource, World};
 use serde_json::{Value, json};
 use support::Picture;
 
@@ -71,7 +71,7 @@ impl Scene {
         self.picture.statuses.keys().any(|object: &ObjectRef| object.kind == kind)
     }
 
-    fn has(&self, kind: ResourceKind) -> bool {
+    fn has(&self, kind: ResourceType) -> bool {
         let fleets = self.picture.fleets.values();
         fleets.flat_map(|fleet| fleet.resources.keys()).any(|(of, _)| *of == kind)
     }
@@ -150,7 +150,7 @@ fn backend_that_turns_from_a_name_to_an_address_gets_endpoints() {
     let by_name = json!([{ "fqdn": { "hostname": "up.example.com", "port": 80 } }]);
     scene.put(scene.edited("Backend", "/spec/endpoints", by_name));
     scene.settle();
-    assert!(!scene.has(ResourceKind::Endpoint), "Envoy resolves the name itself");
+    assert!(!scene.has(ResourceType::Endpoint), "Envoy resolves the name itself");
     scene.put(scene.document("Backend"));
     scene.settle();
     assert_eq!(scene.picture, before);
@@ -199,8 +199,8 @@ fn listener_that_waits_for_a_secret_names_none_that_is_gone() {
     scene.settle();
     scene.put(scene.edited("Gateway", "/spec/listeners", listener("unknown")));
     scene.settle();
-    assert!(scene.has(ResourceKind::Secret), "the last certificate serves meanwhile");
+    assert!(scene.has(ResourceType::Secret), "the last certificate serves meanwhile");
     scene.world.apply(Change::Remove(objects::written(old).key()));
     scene.settle();
-    assert!(!scene.has(ResourceKind::Secret) && !scene.has(ResourceKind::Listener));
+    assert!(!scene.has(ResourceType::Secret) && !scene.has(ResourceType::Listener));
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Instant;
 
-use gatehouse_model::{FleetKey, NamespacedName, PortKey};
+use gatehouse_model::{FleetKey, NamespacedName, PortKey, ResourceType, Target};
 use gatehouse_standalone::files::FileBatch;
 use gatehouse_standalone::intake::{FileProblem, Intake};
-use gatehouse_translate::{Config, FleetChange, Outputs, Resource, ResourceKind, Watch, WatchState, World};
-use gatehouse_xds::{Commit, Edge, Event, FleetId, ResourceType, Server, Target, WatchChange, What};
+use gatehouse_translate::{Config, FleetChange, Outputs, Resource, Watch, WatchState, World};
+use gatehouse_xds::{Commit, Event, FleetId, Notice, Server, WatchChange, What};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -192,28 +192,23 @@ impl Core {
         for (port, watch) in change.watches {
             self.watch_port(port, watch, &mut watches);
         }
-        for resource in change.upserts.iter().filter(|r| r.kind == ResourceKind::VirtualHost) {
+        for resource in change.upserts.iter().filter(|r| r.kind == ResourceType::VirtualHost) {
             let host = Watched::Host(fleet.clone(), resource.name.clone(), resource.version.clone());
             let need = (ResourceType::VirtualHost, resource.name.clone(), resource.version.clone());
             let id = self.watch(host, vec![need], &mut watches);
             let old = self.host_watches.insert((fleet.clone(), resource.name.clone()), id);
             self.unwatch(old, &mut watches);
         }
-        for (_, name) in change.removals.iter().filter(|(kind, _)| *kind == ResourceKind::VirtualHost) {
+        for (_, name) in change.removals.iter().filter(|(kind, _)| *kind == ResourceType::VirtualHost) {
             let old = self.host_watches.remove(&(fleet.clone(), name.clone()));
             self.unwatch(old, &mut watches);
         }
         self.metrics.committed(&change.upserts);
-        let upsert =
-            |r: Resource| (resource_type(r.kind), gatehouse_xds::Resource::new(r.name, r.version, r.body));
+        let upsert = |r: Resource| (r.kind, gatehouse_xds::Resource::new(r.name, r.version, r.body));
         Commit {
             upserts: change.upserts.into_iter().map(upsert).collect(),
-            removals: change.removals.into_iter().map(target).collect(),
-            edges: change
-                .edges
-                .into_iter()
-                .map(|e| Edge { from: target(e.from), cluster: e.cluster, delta: e.delta, linger: e.linger })
-                .collect(),
+            removals: change.removals,
+            edges: change.edges,
             watches,
             seen,
         }
@@ -222,8 +217,7 @@ impl Core {
     fn watch_port(&mut self, port: PortKey, watch: Option<Watch>, out: &mut Vec<WatchChange>) {
         let old = match watch {
             Some(watch) => {
-                let needs = watch.needs.into_iter().map(|(kind, n, v)| (resource_type(kind), n, v)).collect();
-                let id = self.watch(Watched::Port(port.clone(), watch.digest), needs, out);
+                let id = self.watch(Watched::Port(port.clone(), watch.digest), watch.needs, out);
                 self.port_watches.insert(port, id)
             }
             None => self.port_watches.remove(&port),
@@ -258,20 +252,22 @@ impl Core {
     fn proxy(&mut self, event: &Event) {
         match &event.what {
             What::Held { watch, holders, refused } => self.held(*watch, *holders, refused.as_deref()),
-            What::Refused { target, version, message } => {
-                self.refused(&event.fleet, target, version, message);
-            }
-            What::GateExpired { target, clusters } => {
-                tracing::warn!(
-                    fleet = %event.fleet, resource = %target.1, ?clusters,
-                    "sent although clusters that it names are not ready: a backend does not answer discovery"
-                );
-            }
-            What::Cleared { target } => {
-                tracing::info!(fleet = %event.fleet, resource = %target.1, "no longer refused");
-            }
+            What::Resource(notice) => self.noticed(&event.fleet, notice),
             What::Streams { connected } => {
                 tracing::info!(fleet = %event.fleet, connected, "proxies connected");
+            }
+        }
+    }
+
+    fn noticed(&mut self, fleet: &FleetId, notice: &Notice) {
+        match notice {
+            Notice::Refused { target, version, message } => self.refused(fleet, target, version, message),
+            Notice::GateExpired { target, clusters } => tracing::warn!(
+                %fleet, resource = %target.1, ?clusters,
+                "sent although clusters that it names are not ready: a backend does not answer discovery"
+            ),
+            Notice::Cleared { target } => {
+                tracing::info!(%fleet, resource = %target.1, "no longer refused");
             }
         }
     }
@@ -333,12 +329,4 @@ pub(crate) fn fleet_id(fleet: &FleetKey) -> FleetId {
 fn fleet_key(id: &FleetId) -> Option<FleetKey> {
     let (namespace, name) = id.as_str().split_once('/')?;
     Some(FleetKey(NamespacedName::new(namespace, name)))
-}
-
-fn target((kind, name): (ResourceKind, Arc<str>)) -> Target {
-    (resource_type(kind), name)
-}
-
-fn resource_type(kind: ResourceKind) -> ResourceType {
-    ResourceType::from_type_url(kind.type_url()).expect("the server knows every kind that is made")
 }

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gatehouse_api::ObjectRef;
-use gatehouse_model::{FleetKey, PortKey};
-use gatehouse_translate::{Outputs, Resource, ResourceKind, Watch};
+use gatehouse_model::{FleetKey, PortKey, ResourceType};
+use gatehouse_translate::{Outputs, Resource, Watch};
 use serde_json::Value;
 
 /// Kind and name of a resource.
-pub(crate) type Name = (ResourceKind, Arc<str>);
+pub(crate) type Name = (ResourceType, Arc<str>);
 
 /// What one fleet holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Picture {
 }
 
 impl Fleet {
-    fn has(&self, kind: ResourceKind, name: &str) -> bool {
+    fn has(&self, kind: ResourceType, name: &str) -> bool {
         self.resources.contains_key(&(kind, name.into()))
     }
 
@@ -86,42 +86,42 @@ impl Fleet {
         let mut named: BTreeSet<(Name, Arc<str>)> = BTreeSet::new();
         for (name, resource) in &self.resources {
             let json = decode(resource);
-            let mut refer = |kind: ResourceKind, target: &str| {
+            let mut refer = |kind: ResourceType, target: &str| {
                 if !self.has(kind, target) {
                     wrong.push(format!("{key}: {name:?} names {kind:?} {target}, which is not there"));
                 }
             };
             match resource.kind {
-                ResourceKind::VirtualHost => {
+                ResourceType::VirtualHost => {
                     for cluster in clusters_of(&json) {
-                        refer(ResourceKind::Cluster, &cluster);
+                        refer(ResourceType::Cluster, &cluster);
                         named.insert((name.clone(), cluster.into()));
                     }
                     let table = resource.name.rsplit_once('/').map_or("", |(table, _)| table);
-                    refer(ResourceKind::RouteConfiguration, table);
+                    refer(ResourceType::RouteConfiguration, table);
                 }
-                ResourceKind::Listener => {
+                ResourceType::Listener => {
                     for table in strings_at(&json, "route_config_name") {
-                        refer(ResourceKind::RouteConfiguration, &table);
+                        refer(ResourceType::RouteConfiguration, &table);
                     }
                     for secret in secrets_of(&json) {
-                        refer(ResourceKind::Secret, &secret);
+                        refer(ResourceType::Secret, &secret);
                     }
                 }
-                ResourceKind::Cluster if json["type"] == "EDS" => {
-                    refer(ResourceKind::Endpoint, &resource.name);
+                ResourceType::Cluster if json["type"] == "EDS" => {
+                    refer(ResourceType::Endpoint, &resource.name);
                 }
-                ResourceKind::Endpoint => refer(ResourceKind::Cluster, &resource.name),
-                ResourceKind::RouteConfiguration => {
+                ResourceType::Endpoint => refer(ResourceType::Cluster, &resource.name),
+                ResourceType::RouteConfiguration => {
                     let prefix = format!("{}/", resource.name);
                     let hosts = self.resources.keys().filter(|(kind, host)| {
-                        *kind == ResourceKind::VirtualHost && host.starts_with(&prefix)
+                        *kind == ResourceType::VirtualHost && host.starts_with(&prefix)
                     });
                     if hosts.count() == 0 {
                         wrong.push(format!("{key}: table {} has no virtual host", resource.name));
                     }
                 }
-                ResourceKind::Cluster | ResourceKind::Secret => {}
+                ResourceType::Cluster | ResourceType::Secret => {}
             }
         }
         let counted: BTreeSet<_> = self.edges.keys().cloned().collect();
