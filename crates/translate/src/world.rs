@@ -17,7 +17,7 @@ use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, WatchState};
+use crate::output::{FleetChange, Outputs, Resource, Watch, WatchKey, WatchState};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -130,22 +130,22 @@ impl World {
     }
 
     /// Takes what the proxies say of a watch.
-    pub fn proxy_says(&mut self, port: PortKey, digest: &Arc<str>, state: WatchState) {
-        let known = self.facts.held.peek(&port).cloned();
+    pub fn proxy_says(&mut self, watch: WatchKey, digest: &Arc<str>, state: WatchState) {
+        let known = self.facts.held.peek(&watch).cloned();
         let mut held = known.unwrap_or(Held { digest: None, generation: 0, refused: None });
         match state {
             WatchState::Held => {
                 held.refused = None;
                 held.digest = Some(digest.clone());
-                held.generation = self.generation_of(&port);
+                held.generation = self.generation_of(watch.fleet());
             }
             WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
         }
-        self.facts.held.set(&mut self.graph, port, held);
+        self.facts.held.set(&mut self.graph, watch, held);
     }
 
-    fn generation_of(&self, port: &PortKey) -> i64 {
-        let view = self.stages.gateways.peek(&port.fleet.0).and_then(GatewayState::view);
+    fn generation_of(&self, fleet: &FleetKey) -> i64 {
+        let view = self.stages.gateways.peek(&fleet.0).and_then(GatewayState::view);
         view.map_or(0, |view| view.generation)
     }
 
@@ -282,14 +282,15 @@ impl World {
             match new {
                 Some(port) => {
                     out.upserts.push((*port.listener).clone());
-                    out.watches.push((key.clone(), Some(port.watch.clone())));
+                    out.watches.push((WatchKey::Port(key.clone()), Some(port.watch.clone())));
                     self.emitted_ports.insert(key, port);
                 }
                 None => {
                     if let Some(old) = self.emitted_ports.remove(&key) {
                         out.removals.push((ResourceType::Listener, old.listener.name.clone()));
-                        out.watches.push((key.clone(), None));
-                        self.facts.held.set_absent(&mut self.graph, key);
+                        let watch = WatchKey::Port(key);
+                        out.watches.push((watch.clone(), None));
+                        self.facts.held.set_absent(&mut self.graph, watch);
                     }
                 }
             }
@@ -305,13 +306,19 @@ impl World {
         dirty.extend(self.secrets_used.take_changed().into_iter().map(|(fleet, secret, _)| (fleet, secret)));
         for (fleet, secret) in dirty {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
-            let name = names::secret(&secret);
+            let used = self.secrets_used.uses(&fleet, &secret);
+            let key = WatchKey::Secret(fleet, secret.clone());
             match self.stages.pairs.peek(&secret) {
-                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
-                    let body = gatehouse_envoy::encode::secret(&name, pair);
-                    out.upserts.push(Resource::new(ResourceType::Secret, name.0, body));
+                Some(KeyPair::Usable(resource)) if used => {
+                    let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
+                    out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
+                    out.upserts.push((**resource).clone());
                 }
-                _ => out.removals.push((ResourceType::Secret, name.0)),
+                _ => {
+                    out.watches.push((key.clone(), None));
+                    self.facts.held.set_absent(&mut self.graph, key);
+                    out.removals.push((ResourceType::Secret, names::secret(&secret).0));
+                }
             }
         }
     }
