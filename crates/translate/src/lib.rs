@@ -33,5 +33,8 @@ mod world;
 pub use config::{Config, RefusePort, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
-pub use output::{Edge, FleetChange, Outputs, Resource, ResourceKind, StatusChange, Watch, WatchState};
+pub use output::{
+    FleetAddress, FleetChange, FleetPlan, FleetPort, Outputs, Resource, StatusChange, Watch, WatchKey,
+    WatchState,
+};
 pub use world::World;

@@ -1,87 +1,71 @@
 //! What a settle hands out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use gatehouse_model::{FleetKey, PortKey};
+use gatehouse_model::{Edge, FleetKey, Interim, NamespacedName, PortKey, ResourceType, Target};
 use serde_json::Value;
 
 use gatehouse_api::ObjectRef;
 
-/// The kinds of Envoy resources, in the order in which they must become known to a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ResourceKind {
-    /// `envoy.config.cluster.v3.Cluster`
-    Cluster,
-    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
-    Endpoint,
-    /// `envoy.extensions.transport_sockets.tls.v3.Secret`
-    Secret,
-    /// `envoy.config.listener.v3.Listener`
-    Listener,
-    /// `envoy.config.route.v3.RouteConfiguration`
-    RouteConfiguration,
-    /// `envoy.config.route.v3.VirtualHost`
-    VirtualHost,
-}
-
-impl ResourceKind {
-    /// The type URL of the message.
-    pub fn type_url(self) -> &'static str {
-        match self {
-            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
-            Self::RouteConfiguration => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
-        }
-    }
-}
-
-/// An encoded Envoy resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An encoded Envoy resource. `Debug` prints no bytes: there may be a key among them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// What it is.
-    pub kind: ResourceKind,
+    pub kind: ResourceType,
     /// Its xDS name.
     pub name: Arc<str>,
     /// Hash of its content.
     pub version: Arc<str>,
     /// The encoded message, without `Any`.
     pub body: Bytes,
+    /// What a virtual host may be meanwhile, while clusters that it names are not ready. It depends on how the host came
+    /// to be what it is.
+    pub interim: Option<Arc<Interim>>,
 }
 
 impl Resource {
-    pub(crate) fn new(kind: ResourceKind, name: Arc<str>, body: Bytes) -> Self {
-        Self { kind, name, version: gatehouse_envoy::version(&body), body }
+    pub(crate) fn new(kind: ResourceType, name: Arc<str>, body: Bytes) -> Self {
+        Self { kind, name, version: gatehouse_envoy::version(&body), body, interim: None }
     }
 }
 
-/// A change of "this resource names that cluster", counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// The naming resource.
-    pub from: (ResourceKind, Arc<str>),
-    /// The cluster.
-    pub cluster: Arc<str>,
-    /// Names added or taken away.
-    pub delta: i32,
-    /// How long a request may take that used the name.
-    pub linger: Duration,
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, version, body, interim: _ } = self;
+        write!(f, "{kind:?} {name} {version} ({} bytes)", body.len())
+    }
 }
 
-/// What a proxy must hold for an Envoy listener to be programmed.
+/// What a [`Watch`] is about. A listener is programmed when a proxy holds its port and its certificates, which are apart
+/// because one certificate may serve many listeners, and a refused one is no fault of the others on the port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WatchKey {
+    /// An Envoy listener with its route tables.
+    Port(PortKey),
+    /// A Secret that listeners of a fleet serve.
+    Secret(FleetKey, NamespacedName),
+}
+
+impl WatchKey {
+    /// The fleet whose proxies are asked.
+    pub fn fleet(&self) -> &FleetKey {
+        match self {
+            Self::Port(port) => &port.fleet,
+            Self::Secret(fleet, _) => fleet,
+        }
+    }
+}
+
+/// What a proxy must hold for something to be programmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// The listener.
-    pub port: PortKey,
     /// Hash of the needs.
     pub digest: Arc<str>,
     /// Kind, name and version of each need.
-    pub needs: Vec<(ResourceKind, Arc<str>, Arc<str>)>,
+    pub needs: Vec<(ResourceType, Arc<str>, Arc<str>)>,
 }
 
 /// What the proxies answered to a [`Watch`].
@@ -93,17 +77,56 @@ pub enum WatchState {
     Refused(Arc<str>),
 }
 
+/// A port that clients of a fleet connect to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FleetPort {
+    /// The port that listeners name.
+    pub port: u16,
+    /// The port that the proxies bind for it.
+    pub bound: u16,
+    /// UDP rather than TCP.
+    pub udp: bool,
+}
+
+/// An address that a Gateway asks for (`spec.addresses`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FleetAddress {
+    /// `IPAddress`, `Hostname` or a name of the implementation's own.
+    pub kind: Arc<str>,
+    /// The address; `None` asks for any of that kind.
+    pub value: Option<Arc<str>>,
+}
+
+/// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetPlan {
+    /// The fleet; its name is the Gateway's.
+    pub fleet: FleetKey,
+    /// `metadata.uid` of the Gateway: the owner of the objects.
+    pub gateway_uid: Arc<str>,
+    /// The GatewayClass.
+    pub class: Arc<str>,
+    /// Sorted, without doubles; may be empty.
+    pub ports: Vec<FleetPort>,
+    /// `spec.infrastructure.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `spec.infrastructure.annotations`
+    pub annotations: BTreeMap<String, String>,
+    /// `spec.addresses`, in the user's order.
+    pub addresses: Vec<FleetAddress>,
+}
+
 /// Changes of one fleet's resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetChange {
     /// New or changed resources.
     pub upserts: Vec<Resource>,
     /// Resources that are gone.
-    pub removals: Vec<(ResourceKind, Arc<str>)>,
+    pub removals: Vec<Target>,
     /// Changes of who names which cluster.
     pub edges: Vec<Edge>,
     /// New or changed watches; `None` ends one.
-    pub watches: Vec<(PortKey, Option<Watch>)>,
+    pub watches: Vec<(WatchKey, Option<Watch>)>,
 }
 
 /// A status that changed.

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_engine::Change;
+use gatehouse_model::{Edge, ResourceType};
 use rustc_hash::FxHashMap;
 
+use super::meanwhile::{Failing, Meanwhile};
 use super::trial::Trial;
 use super::{HostKey, Order};
 use crate::fragments::{Fragment, FragmentId};
-use crate::output::{Edge, FleetChange, ResourceKind};
-
-/// Makes what answers 500 in a fragment's stead.
-pub(crate) type Failing<'a> = &'a dyn Fn(&Fragment) -> Option<Arc<Fragment>>;
+use crate::output::FleetChange;
 
 /// Fragments that a proxy refused, with its words. Content is bad, wherever it stands.
 pub(super) type Refused = FxHashMap<FragmentId, Arc<str>>;
@@ -34,6 +33,8 @@ pub(super) struct Host {
     /// Places that changed since a proxy last accepted the host, with what it held there before.
     unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
     withheld: BTreeMap<Order, Withheld>,
+    /// What it may be until the clusters that it names are ready; nothing while nobody waits.
+    pub(super) meanwhile: Option<Box<Meanwhile>>,
     trial: Option<Trial<Order>>,
     /// The version of the last answer: other proxies may repeat it.
     answered: Option<Arc<str>>,
@@ -93,12 +94,16 @@ impl Host {
         order: &Order,
         (old, new): (Option<&Arc<Fragment>>, Option<&Arc<Fragment>>),
     ) {
+        // Before it was emitted nobody has anything to lose.
+        if self.live {
+            self.meanwhile.get_or_insert_default().record(order, old);
+        }
         for (fragment, delta) in [(old, -1), (new, 1)] {
             let Some(fragment) = fragment else { continue };
             let weight = weight(order, fragment);
             self.sum = if delta > 0 { self.sum.wrapping_add(weight) } else { self.sum.wrapping_sub(weight) };
             out.edges.extend(fragment.clusters.iter().map(|cluster| Edge {
-                from: (ResourceKind::VirtualHost, name.clone()),
+                from: (ResourceType::VirtualHost, name.clone()),
                 cluster: cluster.clone(),
                 delta,
                 linger: fragment.linger,
@@ -108,6 +113,7 @@ impl Host {
 
     /// A proxy accepted this version. Returns whether the host must be put together anew.
     pub(super) fn accepted(&mut self, version: &Arc<str>) -> bool {
+        self.meanwhile = None;
         let Some(trial) = &mut self.trial else {
             self.unproven.clear();
             return false;
@@ -184,7 +190,7 @@ fn last_good(old: Option<&Arc<Fragment>>, new: &Fragment) -> Option<Arc<Fragment
     old.filter(|old| old.clusters.iter().all(|cluster| new.clusters.contains(cluster))).cloned()
 }
 
-fn weight(order: &Order, fragment: &Fragment) -> u128 {
+pub(super) fn weight(order: &Order, fragment: &Fragment) -> u128 {
     let place = format!("{:?}|{}", order, fragment.id.0);
     let hash = gatehouse_envoy::version(place.as_bytes());
     hash.bytes().fold(0, |sum, byte| (sum << 8) | u128::from(byte))

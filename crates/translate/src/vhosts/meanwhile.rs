@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! record   each changed place, with what stood there meanwhile before
-//! settle   a fragment that gained a cluster waits, and what may stand in for it meanwhile is decided
-//! outcome  nothing was taken away: the old host may wait as it is | what the host is without what waits
+//! settle   a fragment that gained a cluster waits, and what stands in for it meanwhile is decided
+//! Outcome  nothing was taken away: wait | nothing waits: go | else the host without what waits
 //! ```
 //!
 //! What stands at a place meanwhile is always made from what stood there meanwhile before, never from an older
@@ -30,6 +30,12 @@ pub(crate) type Allowed<'a> = &'a dyn Fn(&RouteKey, &str) -> bool;
 pub(crate) struct Judge<'a> {
     pub(crate) failing: Failing<'a>,
     pub(crate) allowed: Allowed<'a>,
+}
+
+impl Judge<'_> {
+    fn allows(&self, fragment: &Fragment) -> bool {
+        clusters(fragment).all(|cluster| (self.allowed)(&fragment.provenance.route, cluster))
+    }
 }
 
 /// What stands at a place, if anything.
@@ -66,10 +72,9 @@ impl Meanwhile {
         }
     }
 
-    /// A proxy has what the host holds.
-    pub(super) fn accepted(&mut self) {
-        self.waiting.clear();
-        self.withdrawn = false;
+    /// Whether the host may be anything else than what it holds, or a later one must know of this.
+    pub(super) fn matters(&self) -> bool {
+        self.withdrawn || !self.waiting.is_empty()
     }
 
     /// Works in what changed. `held` are the fragments that the host holds now. Cost follows the change, except that
@@ -86,7 +91,9 @@ impl Meanwhile {
         for (order, before) in &moved {
             let now = held(order);
             match now {
-                Some(now) if clusters(now).any(|cluster| !named.contains(cluster)) => gained.push((order, now)),
+                Some(now) if clusters(now).any(|cluster| !named.contains(cluster)) => {
+                    gained.push((order, now))
+                }
                 _ => self.withdrawn |= before.is_some() && !same(before.as_ref(), now),
             }
         }
@@ -98,11 +105,22 @@ impl Meanwhile {
             self.withdrawn |= before.is_some() && !same(before, meanwhile.as_ref());
             self.waiting.insert(order.clone(), meanwhile);
         }
+        self.revoke(&held, judge);
         if !self.withdrawn {
             return Outcome::Wait;
         }
         self.release(&held, all);
         if self.waiting.is_empty() { Outcome::Go } else { Outcome::Part(&self.waiting) }
+    }
+
+    /// What stood in for something may be forbidden since.
+    fn revoke<'f>(&mut self, held: impl Fn(&Order) -> Option<&'f Arc<Fragment>>, judge: Judge<'_>) {
+        for (order, meanwhile) in &mut self.waiting {
+            if meanwhile.as_ref().is_some_and(|fragment| !judge.allows(fragment)) {
+                *meanwhile = held(order).and_then(|fragment| (judge.failing)(fragment));
+                self.withdrawn = true;
+            }
+        }
     }
 
     /// What waits for nothing but clusters that others name already waits no more.
@@ -120,7 +138,9 @@ impl Meanwhile {
             if unknown.is_empty() {
                 break;
             }
-            if clusters(fragment).any(|cluster| unknown.contains(cluster)) && !self.waiting.contains_key(order) {
+            if clusters(fragment).any(|cluster| unknown.contains(cluster))
+                && !self.waiting.contains_key(order)
+            {
                 clusters(fragment).for_each(|cluster| _ = unknown.remove(cluster));
             }
         }
@@ -170,8 +190,7 @@ impl Left {
         if before.are_apart_from(&requests) {
             return None;
         }
-        let allowed = clusters(old).all(|cluster| (judge.allowed)(&now.provenance.route, cluster));
-        let kept = if !allowed {
+        let kept = if !judge.allows(old) {
             None
         } else if requests.cover(before) {
             Some(old.clone())

@@ -1,6 +1,7 @@
 //! What a real Envoy does with the translation's output.
 //!
-//! Every golden case: it must take all of it, one case straight after the other. One Envoy holds one case at a time; the change from case to case goes through the real delta ADS server. So
+//! Every golden case: it must take all of it, one case straight after the other. One Envoy holds one case at a time; the
+//! change from case to case goes through the real delta ADS server. So
 //! each case is proven to load, and each pair of neighbours to be a change that Envoy takes.
 
 mod rig;

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use gatehouse_model::{FleetKey, NamespacedName};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, FleetChange, ResourceKind, World};
+use gatehouse_translate::{Change, Config, FleetChange, World};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
@@ -57,8 +57,7 @@ struct Scene {
 impl Scene {
     fn start(dir: &std::path::Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let config =
-            Config { port_map: [(80, port)].into(), assume_programmed: true, ..Config::default() };
+        let config = Config { port_map: [(80, port)].into(), assume_programmed: true, ..Config::default() };
         let mut scene = Self { world: World::new(config), rig: Rig::start(dir), port };
         for document in objects::documents(SCENE).expect("YAML") {
             scene.put(document);
@@ -76,7 +75,7 @@ impl Scene {
     fn settle(&mut self) {
         let fleet = FleetKey(NamespacedName::new("default", "gw"));
         let mut change: FleetChange = self.world.settle().fleets.remove(&fleet).expect("the fleet changed");
-        change.upserts.retain(|r| r.kind != ResourceKind::Endpoint || !r.name.contains("cold"));
+        change.upserts.retain(|r| r.kind != ResourceType::Endpoint || !r.name.contains("cold"));
         self.rig.commit(change);
     }
 }

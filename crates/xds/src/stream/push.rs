@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use gatehouse_model::{Body, Interim, ResourceType, Target};
+
 use super::sub::{Flight, Item, Pending};
 use super::{Response, Stage, Stream};
-use crate::resource::{Body, Interim, ResourceType, Target};
 use crate::table::{Entry, Table};
 
 /// Cluster responses that may be in flight while an older one is stuck.
@@ -204,7 +205,7 @@ impl Stream {
     /// A bad route configuration would take good ones along, so these travel alone.
     fn send(&mut self, kind: ResourceType, batch: Batch, table: &Table) {
         let mut rest = batch;
-        if kind == ResourceType::Route {
+        if kind == ResourceType::RouteConfiguration {
             for resource in std::mem::take(&mut rest.resources) {
                 self.fly(kind, Batch { resources: vec![resource], removed: Vec::new() }, false, table);
             }

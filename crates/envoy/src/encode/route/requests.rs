@@ -68,7 +68,9 @@ impl Requests {
             let requests = pb::RouteMatch { runtime_fraction: share, ..self.0.clone() };
             let mut edited = Vec::with_capacity(route.len());
             wire::put_bytes(&mut edited, ROUTE_MATCH, &requests.encode_to_vec());
-            for (field, payload) in wire::fields(route)?.into_iter().filter(|(field, _)| *field != ROUTE_MATCH) {
+            for (field, payload) in
+                wire::fields(route)?.into_iter().filter(|(field, _)| *field != ROUTE_MATCH)
+            {
                 wire::put_bytes(&mut edited, field, payload);
             }
             wire::put_bytes(&mut bytes, VIRTUAL_HOST_ROUTES, &edited);

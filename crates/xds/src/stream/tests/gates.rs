@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use gatehouse_model::{ResourceType, Target};
+
 use super::harness::Harness;
 use super::world::{World, resource};
-use crate::resource::{ResourceType, Target};
-use crate::stream::Notice;
+use crate::event::Notice;
 use crate::table::Commit;
 
 /// A client with listener `l0`, table `r0` and a virtual host `r0/h0` that names `c0`.

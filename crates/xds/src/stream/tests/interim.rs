@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use gatehouse_model::{Interim, ResourceType};
+
 use super::gates::served;
 use super::harness::Harness;
 use super::world::{World, instead};
-use crate::resource::{Interim, ResourceType};
-use crate::stream::Notice;
+use crate::event::Notice;
 use crate::table::Commit;
 
 /// A commit in which `r0/h0` comes with these interim words.

@@ -14,7 +14,12 @@ fn matches(path: PathMatch, method: Option<&str>, header: Option<(&str, &str)>) 
         name: name.into(),
         value: ValueMatch::Exact(value.into()),
     };
-    HttpMatch { path, method: method.map(Arc::from), headers: header.map(named).into_iter().collect(), query: vec![] }
+    HttpMatch {
+        path,
+        method: method.map(Arc::from),
+        headers: header.map(named).into_iter().collect(),
+        query: vec![],
+    }
 }
 
 fn to(cluster: &str, weight: u32) -> WeightedBackend {
@@ -101,8 +106,10 @@ fn shares_of_a_split_rule_are_for_the_same_requests() {
 fn other_requests_get_the_same_treatment() {
     let narrow = matches(prefix("/a"), None, Some(("x", "1")));
     let wide = matches(prefix("/a"), None, None);
-    let of = |matches: &HttpMatch| fragment(matches.clone(), Filters::default(), vec![to("b", 1), to("c", 2)]);
-    let narrowed = Requests::of(&of(&narrow)).expect("it decodes").instead(&of(&wide)).expect("it can be done");
+    let of =
+        |matches: &HttpMatch| fragment(matches.clone(), Filters::default(), vec![to("b", 1), to("c", 2)]);
+    let narrowed =
+        Requests::of(&of(&narrow)).expect("it decodes").instead(&of(&wide)).expect("it can be done");
     assert_eq!(Requests::of(&narrowed), Requests::of(&of(&narrow)));
     let back = Requests::of(&of(&wide)).expect("it decodes").instead(&narrowed).expect("it can be done");
     assert_eq!(back, of(&wide));
