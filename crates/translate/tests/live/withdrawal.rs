@@ -1,12 +1,12 @@
 //! What is taken away goes at once, whatever else has to wait.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, FleetChange, World};
+use gatehouse_translate::{Change, Config, FleetChange, Resource, World};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
@@ -20,6 +20,8 @@ const SCENE: &str = r"
 { apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: gw }, spec: { gatewayClassName: c, listeners: [{ name: http, port: 80, protocol: HTTP }] } }
 ---
 { apiVersion: v1, kind: Service, metadata: { name: cold }, spec: { ports: [{ port: 80 }] } }
+---
+{ apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: { name: cold, labels: { kubernetes.io/service-name: cold } }, addressType: IPv4, ports: [{ port: 80 }], endpoints: [{ addresses: [192.0.2.1] }] }
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +49,7 @@ async fn a_deleted_rule_answers_no_more_while_a_new_one_waits_for_its_cluster() 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A world whose changes go to an Envoy, except the endpoints of the Service `cold`: its cluster never is warm.
+/// A world whose changes go to an Envoy. It refuses the endpoints of the Service `cold`, whose cluster never is warm.
 struct Scene {
     world: World,
     rig: Rig,
@@ -75,7 +77,11 @@ impl Scene {
     fn settle(&mut self) {
         let fleet = FleetKey(NamespacedName::new("default", "gw"));
         let mut change: FleetChange = self.world.settle().fleets.remove(&fleet).expect("the fleet changed");
-        change.upserts.retain(|r| r.kind != ResourceType::Endpoint || !r.name.contains("cold"));
+        let cold = |r: &&mut Resource| r.kind == ResourceType::Endpoint && r.name.contains("cold");
+        if let Some(cold) = change.upserts.iter_mut().find(cold) {
+            let body = String::from_utf8_lossy(&cold.body).replace("192.0.2.1", "192.0.2.x");
+            cold.body = body.into();
+        }
         self.rig.commit(change);
     }
 }
@@ -126,6 +132,7 @@ fn get(port: u16, path: &str) -> Option<u16> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: any.example.com\r\nconnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
+    // Envoy keeps the connection for a second after its answer, for the client to close it.
+    BufReader::new(&stream).read_line(&mut answer).ok()?;
     answer.split(' ').nth(1)?.parse().ok()
 }

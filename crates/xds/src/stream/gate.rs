@@ -163,12 +163,13 @@ impl Stream {
         }
     }
 
+    /// A removal goes out: what was sent before and is acknowledged later proves nothing any more.
     pub(super) fn removal_sent(&mut self, target: &Target) {
         self.gates.let_go.remove(target);
         if target.0 == ResourceType::Cluster
             && let Some(warming) = self.gates.cold.get_mut(&target.1)
         {
-            warming.serving = false;
+            *warming = Warming::default();
         }
     }
 
