@@ -48,8 +48,22 @@ pub(super) struct Meanwhile {
     waiting: BTreeMap<Order, Place>,
     /// Something was taken away since a proxy last accepted the host.
     withdrawn: bool,
-    /// Places that changed since the last [`Meanwhile::settle`], and what stood there meanwhile before.
-    moved: BTreeMap<Order, Place>,
+    /// Places that changed since the last [`Meanwhile::settle`].
+    moved: BTreeMap<Order, Before>,
+}
+
+/// What proxies may have at a place that changed: one of both, as the gate was open for them or not.
+#[derive(Debug)]
+struct Before {
+    meanwhile: Place,
+    held: Place,
+}
+
+impl Before {
+    /// Whether something else than this stood there.
+    fn differs(&self, now: Option<&Arc<Fragment>>) -> bool {
+        [&self.meanwhile, &self.held].into_iter().flatten().any(|before| !same(Some(before), now))
+    }
 }
 
 /// What a host may do before it can be sent.
@@ -67,8 +81,8 @@ impl Meanwhile {
     /// A place changed; until now it held this.
     pub(super) fn record(&mut self, order: &Order, held: Option<&Arc<Fragment>>) {
         if !self.moved.contains_key(order) {
-            let before = self.waiting.remove(order).unwrap_or_else(|| held.cloned());
-            self.moved.insert(order.clone(), before);
+            let meanwhile = self.waiting.remove(order).unwrap_or_else(|| held.cloned());
+            self.moved.insert(order.clone(), Before { meanwhile, held: held.cloned() });
         }
     }
 
@@ -86,7 +100,8 @@ impl Meanwhile {
         judge: Judge<'_>,
     ) -> Outcome<'_> {
         let moved = std::mem::take(&mut self.moved);
-        let named: FxHashSet<&str> = moved.values().flatten().flat_map(|f| clusters(f)).collect();
+        let before = moved.values().filter_map(|before| before.meanwhile.as_ref());
+        let named: FxHashSet<&str> = before.flat_map(|fragment| clusters(fragment)).collect();
         let mut gained = Vec::new();
         for (order, before) in &moved {
             let now = held(order);
@@ -94,15 +109,14 @@ impl Meanwhile {
                 Some(now) if clusters(now).any(|cluster| !named.contains(cluster)) => {
                     gained.push((order, now))
                 }
-                _ => self.withdrawn |= before.is_some() && !same(before.as_ref(), now),
+                _ => self.withdrawn |= before.differs(now),
             }
         }
-        let mut stay = BTreeMap::new();
+        let mut lefts = BTreeMap::new();
         for (order, now) in gained {
-            let before = moved.get(order).and_then(Option::as_ref);
-            let left = Left::of(&moved, &held, &now.provenance.route, &mut stay);
+            let left = Left::of(&moved, &held, &now.provenance.route, &mut lefts);
             let meanwhile = left.stand_in(now, judge);
-            self.withdrawn |= before.is_some() && !same(before, meanwhile.as_ref());
+            self.withdrawn |= moved.get(order).is_some_and(|before| before.differs(meanwhile.as_ref()));
             self.waiting.insert(order.clone(), meanwhile);
         }
         self.revoke(&held, judge);
@@ -160,7 +174,7 @@ struct Left {
 
 impl Left {
     fn of<'l, 'f>(
-        moved: &BTreeMap<Order, Place>,
+        moved: &BTreeMap<Order, Before>,
         held: impl Fn(&Order) -> Option<&'f Arc<Fragment>>,
         route: &RouteKey,
         known: &'l mut BTreeMap<RouteKey, Self>,
@@ -168,7 +182,7 @@ impl Left {
         known.entry(route.clone()).or_insert_with(|| {
             let of_route = |fragment: &&Arc<Fragment>| fragment.provenance.route == *route;
             let requests = |fragment: &Arc<Fragment>| Requests::of(&fragment.bytes);
-            let before = moved.values().flatten().filter(of_route);
+            let before = moved.values().filter_map(|before| before.meanwhile.as_ref()).filter(of_route);
             let now = moved.keys().filter_map(held).filter(of_route);
             Self {
                 before: before.filter_map(|f| Some((requests(f)?, f.clone()))).collect(),
