@@ -1,16 +1,17 @@
 //! What a settle hands out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatehouse_model::{Edge, FleetKey, PortKey, ResourceType, Target};
+use gatehouse_model::{Edge, FleetKey, NamespacedName, PortKey, ResourceType, Target};
 use serde_json::Value;
 
 use gatehouse_api::ObjectRef;
 
-/// An encoded Envoy resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An encoded Envoy resource. `Debug` prints no bytes: there may be a key among them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// What it is.
     pub kind: ResourceType,
@@ -28,11 +29,36 @@ impl Resource {
     }
 }
 
-/// What a proxy must hold for an Envoy listener to be programmed.
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, version, body } = self;
+        write!(f, "{kind:?} {name} {version} ({} bytes)", body.len())
+    }
+}
+
+/// What a [`Watch`] is about. A listener is programmed when a proxy holds its port and its certificates, which are apart
+/// because one certificate may serve many listeners, and a refused one is no fault of the others on the port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WatchKey {
+    /// An Envoy listener with its route tables.
+    Port(PortKey),
+    /// A Secret that listeners of a fleet serve.
+    Secret(FleetKey, NamespacedName),
+}
+
+impl WatchKey {
+    /// The fleet whose proxies are asked.
+    pub fn fleet(&self) -> &FleetKey {
+        match self {
+            Self::Port(port) => &port.fleet,
+            Self::Secret(fleet, _) => fleet,
+        }
+    }
+}
+
+/// What a proxy must hold for something to be programmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// The listener.
-    pub port: PortKey,
     /// Hash of the needs.
     pub digest: Arc<str>,
     /// Kind, name and version of each need.
@@ -69,7 +95,7 @@ pub struct FleetAddress {
 }
 
 /// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetPlan {
     /// The fleet; its name is the Gateway's.
     pub fleet: FleetKey,
@@ -87,6 +113,17 @@ pub struct FleetPlan {
     pub addresses: Vec<FleetAddress>,
 }
 
+/// What is known of a fleet's proxies from whoever makes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// Where clients reach them, sorted.
+    pub addresses: Vec<FleetAddress>,
+    /// Whether a proxy is ready, or was until a moment ago.
+    pub ready: bool,
+    /// Why they are not as they should be.
+    pub problem: Option<Arc<str>>,
+}
+
 /// Changes of one fleet's resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetChange {
@@ -97,7 +134,7 @@ pub struct FleetChange {
     /// Changes of who names which cluster.
     pub edges: Vec<Edge>,
     /// New or changed watches; `None` ends one.
-    pub watches: Vec<(PortKey, Option<Watch>)>,
+    pub watches: Vec<(WatchKey, Option<Watch>)>,
 }
 
 /// A status that changed.
@@ -125,6 +162,9 @@ pub struct Outputs {
     pub fleets: BTreeMap<FleetKey, FleetChange>,
     /// Fleets that exist no more.
     pub removed_fleets: Vec<FleetKey>,
+    /// New or changed plans (only with [`Hosting::Pods`](crate::Hosting)); `None` leaves alone what stands: the user's
+    /// parameters cannot be followed.
+    pub plans: Vec<(FleetKey, Option<Arc<FleetPlan>>)>,
     /// Statuses.
     pub statuses: Vec<StatusChange>,
 }

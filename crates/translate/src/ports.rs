@@ -62,7 +62,7 @@ pub(crate) fn port(
         return None;
     }
     let port = view.ports.get(&key.port)?;
-    if view.problem.is_some() {
+    if !view.serves {
         return Some(PortState::Idle);
     }
     let mut secrets = Vec::new();
@@ -132,7 +132,7 @@ fn build(
     }
     let versions: Vec<_> = needs.iter().flat_map(|(_, name, version)| [&**name, &**version]).collect();
     let digest = gatehouse_envoy::version(versions.join("\n").as_bytes());
-    Port { listener: Arc::new(listener), secrets, watch: Watch { port: key.clone(), digest, needs } }
+    Port { listener: Arc::new(listener), secrets, watch: Watch { digest, needs } }
 }
 
 /// The RouteConfiguration of a table: constant, its virtual hosts come on their own.

@@ -11,13 +11,13 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceTy
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
-use crate::config::{Config, SecretSource};
+use crate::config::{Config, Hosting, SecretSource};
 use crate::facts::{Change, Facts, Held};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, WatchState};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey, WatchState};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -41,6 +41,8 @@ pub struct World {
     ports_of: HashMap<NamespacedName, BTreeSet<PortKey>>,
     contexts_of: HashMap<RouteKey, BTreeSet<Option<RedirectContext>>>,
     fleets: BTreeSet<FleetKey>,
+    /// Plans handed out.
+    plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
     encoded: u64,
@@ -117,6 +119,7 @@ impl World {
             ports_of: HashMap::new(),
             contexts_of: HashMap::new(),
             fleets: BTreeSet::new(),
+            plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
             config,
@@ -130,22 +133,29 @@ impl World {
     }
 
     /// Takes what the proxies say of a watch.
-    pub fn proxy_says(&mut self, port: PortKey, digest: &Arc<str>, state: WatchState) {
-        let known = self.facts.held.peek(&port).cloned();
+    pub fn proxy_says(&mut self, watch: WatchKey, digest: &Arc<str>, state: WatchState) {
+        let known = self.facts.held.peek(&watch).cloned();
         let mut held = known.unwrap_or(Held { digest: None, generation: 0, refused: None });
         match state {
             WatchState::Held => {
                 held.refused = None;
                 held.digest = Some(digest.clone());
-                held.generation = self.generation_of(&port);
+                held.generation = self.generation_of(watch.fleet());
             }
             WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
         }
-        self.facts.held.set(&mut self.graph, port, held);
+        self.facts.held.set(&mut self.graph, watch, held);
     }
 
-    fn generation_of(&self, port: &PortKey) -> i64 {
-        let view = self.stages.gateways.peek(&port.fleet.0).and_then(GatewayState::view);
+    /// The proxies of a fleet are in this state now.
+    pub fn fleet_is(&mut self, fleet: &FleetKey, state: FleetState) {
+        if self.fleets.contains(fleet) {
+            self.facts.pods.set(&mut self.graph, fleet.clone(), Arc::new(state));
+        }
+    }
+
+    fn generation_of(&self, fleet: &FleetKey) -> i64 {
+        let view = self.stages.gateways.peek(&fleet.0).and_then(GatewayState::view);
         view.map_or(0, |view| view.generation)
     }
 
@@ -215,6 +225,7 @@ impl World {
         self.facts.grants.take_changed();
         self.facts.quarantined.take_changed();
         self.facts.held.take_changed();
+        self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
     }
 
@@ -264,10 +275,16 @@ impl World {
         self.points.set(&mut self.graph, key, view.as_deref());
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
-        if view.is_some() {
+        if let Some(view) = view {
             outputs.fleets.entry(fleet.clone()).or_default();
-            self.fleets.insert(fleet);
+            self.fleets.insert(fleet.clone());
+            if self.config.hosting == Hosting::Pods && self.plans.get(&fleet) != Some(&view.plan) {
+                self.plans.insert(fleet.clone(), view.plan.clone());
+                outputs.plans.push((fleet, view.plan.clone()));
+            }
         } else if self.fleets.remove(&fleet) {
+            self.plans.remove(&fleet);
+            self.facts.pods.set_absent(&mut self.graph, fleet.clone());
             outputs.removed_fleets.push(fleet);
         }
     }
@@ -282,14 +299,15 @@ impl World {
             match new {
                 Some(port) => {
                     out.upserts.push((*port.listener).clone());
-                    out.watches.push((key.clone(), Some(port.watch.clone())));
+                    out.watches.push((WatchKey::Port(key.clone()), Some(port.watch.clone())));
                     self.emitted_ports.insert(key, port);
                 }
                 None => {
                     if let Some(old) = self.emitted_ports.remove(&key) {
                         out.removals.push((ResourceType::Listener, old.listener.name.clone()));
-                        out.watches.push((key.clone(), None));
-                        self.facts.held.set_absent(&mut self.graph, key);
+                        let watch = WatchKey::Port(key);
+                        out.watches.push((watch.clone(), None));
+                        self.facts.held.set_absent(&mut self.graph, watch);
                     }
                 }
             }
@@ -305,13 +323,19 @@ impl World {
         dirty.extend(self.secrets_used.take_changed().into_iter().map(|(fleet, secret, _)| (fleet, secret)));
         for (fleet, secret) in dirty {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
-            let name = names::secret(&secret);
+            let used = self.secrets_used.uses(&fleet, &secret);
+            let key = WatchKey::Secret(fleet, secret.clone());
             match self.stages.pairs.peek(&secret) {
-                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
-                    let body = gatehouse_envoy::encode::secret(&name, pair);
-                    out.upserts.push(Resource::new(ResourceType::Secret, name.0, body));
+                Some(KeyPair::Usable(resource)) if used => {
+                    let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
+                    out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
+                    out.upserts.push((**resource).clone());
                 }
-                _ => out.removals.push((ResourceType::Secret, name.0)),
+                _ => {
+                    out.watches.push((key.clone(), None));
+                    self.facts.held.set_absent(&mut self.graph, key);
+                    out.removals.push((ResourceType::Secret, names::secret(&secret).0));
+                }
             }
         }
     }

@@ -83,7 +83,7 @@ impl Scene {
         assert_eq!((endpoint.hosts, endpoint.encoded, endpoint.outputs.statuses.len()), (0, 0, 0));
 
         let rotation = self.change(scale::certificate(SECOND));
-        rotation.has_runs(&[("key_pairs", 1), ("certificates", 1), ("ports", 1)]);
+        rotation.has_runs(&[("key_pairs", 1), ("certificates", 1), ("ports", 1), ("status/gateways", 1)]);
         assert_eq!(rotation.upserts(), [(ResourceType::Secret, "default/cert".into())]);
         assert_eq!((rotation.hosts, rotation.encoded, rotation.outputs.statuses.len()), (0, 0, 0));
 

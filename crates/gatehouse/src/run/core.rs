@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Instant;
 
-use gatehouse_model::{FleetKey, NamespacedName, PortKey, ResourceType, Target};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType, Target};
 use gatehouse_standalone::files::FileBatch;
 use gatehouse_standalone::intake::{FileProblem, Intake};
-use gatehouse_translate::{Config, FleetChange, Outputs, Resource, Watch, WatchState, World};
+use gatehouse_translate::{Config, FleetChange, Outputs, Resource, Watch, WatchKey, WatchState, World};
 use gatehouse_xds::{Commit, Event, FleetId, Notice, Server, WatchChange, What};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -32,8 +32,8 @@ pub(crate) enum Input {
 /// What a watch of the xDS server stands for.
 #[derive(Clone, Debug)]
 enum Watched {
-    /// A port and the digest of its needs.
-    Port(PortKey, Arc<str>),
+    /// A watch of the world and the digest of its needs.
+    Needs(WatchKey, Arc<str>),
     /// A virtual host and its version.
     Host(FleetKey, Arc<str>, Arc<str>),
 }
@@ -50,7 +50,7 @@ pub(crate) struct Core {
     metrics: CoreMetrics,
     /// By watch id; an id stands for one version only, so that a late answer is not taken for a newer one.
     watched: HashMap<u64, Watched>,
-    port_watches: HashMap<PortKey, u64>,
+    needs_watches: HashMap<WatchKey, u64>,
     host_watches: HashMap<(FleetKey, Arc<str>), u64>,
     /// Watches of hosts that were answered: a host is watched only until a proxy has it.
     answered: BTreeMap<FleetKey, Vec<u64>>,
@@ -79,7 +79,7 @@ impl Core {
             document,
             metrics,
             watched: HashMap::new(),
-            port_watches: HashMap::new(),
+            needs_watches: HashMap::new(),
             host_watches: HashMap::new(),
             answered: BTreeMap::new(),
             next_watch: 0,
@@ -189,8 +189,8 @@ impl Core {
     fn commit_of(&mut self, fleet: &FleetKey, change: FleetChange, seen: Option<Instant>) -> Commit {
         let answered = self.answered.remove(fleet).unwrap_or_default();
         let mut watches: Vec<_> = answered.into_iter().map(WatchChange::Remove).collect();
-        for (port, watch) in change.watches {
-            self.watch_port(port, watch, &mut watches);
+        for (key, watch) in change.watches {
+            self.watch_needs(key, watch, &mut watches);
         }
         for resource in change.upserts.iter().filter(|r| r.kind == ResourceType::VirtualHost) {
             let host = Watched::Host(fleet.clone(), resource.name.clone(), resource.version.clone());
@@ -214,13 +214,13 @@ impl Core {
         }
     }
 
-    fn watch_port(&mut self, port: PortKey, watch: Option<Watch>, out: &mut Vec<WatchChange>) {
+    fn watch_needs(&mut self, key: WatchKey, watch: Option<Watch>, out: &mut Vec<WatchChange>) {
         let old = match watch {
             Some(watch) => {
-                let id = self.watch(Watched::Port(port.clone(), watch.digest), watch.needs, out);
-                self.port_watches.insert(port, id)
+                let id = self.watch(Watched::Needs(key.clone(), watch.digest), watch.needs, out);
+                self.needs_watches.insert(key, id)
             }
-            None => self.port_watches.remove(&port),
+            None => self.needs_watches.remove(&key),
         };
         self.unwatch(old, out);
     }
@@ -241,10 +241,10 @@ impl Core {
 
     fn forget_watches(&mut self, fleet: &FleetKey) {
         self.answered.remove(fleet);
-        self.port_watches.retain(|port, _| port.fleet != *fleet);
+        self.needs_watches.retain(|key, _| key.fleet() != fleet);
         self.host_watches.retain(|(owner, _), _| owner != fleet);
         self.watched.retain(|_, watched| match watched {
-            Watched::Port(port, _) => port.fleet != *fleet,
+            Watched::Needs(key, _) => key.fleet() != fleet,
             Watched::Host(owner, ..) => owner != fleet,
         });
     }
@@ -274,11 +274,11 @@ impl Core {
 
     fn held(&mut self, watch: u64, holders: usize, refused: Option<&str>) {
         match self.watched.get(&watch).cloned() {
-            Some(Watched::Port(port, digest)) => {
+            Some(Watched::Needs(key, digest)) => {
                 if let Some(message) = refused {
-                    self.world.proxy_says(port, &digest, WatchState::Refused(message.into()));
+                    self.world.proxy_says(key, &digest, WatchState::Refused(message.into()));
                 } else if holders > 0 {
-                    self.world.proxy_says(port, &digest, WatchState::Held);
+                    self.world.proxy_says(key, &digest, WatchState::Held);
                 }
             }
             Some(Watched::Host(fleet, name, version)) if holders > 0 && refused.is_none() => {

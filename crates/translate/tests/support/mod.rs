@@ -3,14 +3,16 @@
 // Every test binary takes what it needs.
 #![allow(dead_code)]
 
+pub(crate) mod scene;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gatehouse_api::ObjectRef;
-use gatehouse_model::{FleetKey, PortKey, ResourceType};
-use gatehouse_translate::{Outputs, Resource, Watch};
+use gatehouse_model::{FleetKey, ResourceType};
+use gatehouse_translate::{Outputs, Resource, Watch, WatchKey};
 use serde_json::Value;
 
 /// Kind and name of a resource.
@@ -22,7 +24,7 @@ pub(crate) struct Fleet {
     pub(crate) resources: BTreeMap<Name, Resource>,
     /// How often a resource says that it names a cluster; zero is not kept.
     pub(crate) edges: BTreeMap<(Name, Arc<str>), i64>,
-    pub(crate) watches: BTreeMap<PortKey, Watch>,
+    pub(crate) watches: BTreeMap<WatchKey, Watch>,
 }
 
 /// Everything that outputs added up to.
@@ -55,10 +57,10 @@ impl Picture {
                     fleet.edges.remove(&key);
                 }
             }
-            for (port, watch) in change.watches {
+            for (key, watch) in change.watches {
                 match watch {
-                    Some(watch) => drop(fleet.watches.insert(port, watch)),
-                    None => drop(fleet.watches.remove(&port)),
+                    Some(watch) => drop(fleet.watches.insert(key, watch)),
+                    None => drop(fleet.watches.remove(&key)),
                 }
             }
         }
