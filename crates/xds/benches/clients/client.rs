@@ -34,11 +34,18 @@ pub(crate) struct Ack {
 pub(crate) struct Driver {
     pub(crate) id: usize,
     pub(crate) socket: PathBuf,
-    pub(crate) acks: UnboundedSender<Ack>,
+    pub(crate) acks: UnboundedSender<anyhow::Result<Ack>>,
 }
 
 impl Driver {
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    /// Runs until the server ends the stream; why it ended is told like an acknowledgement.
+    pub(crate) async fn run(self) {
+        let end = self.serve().await.and(Err(anyhow::anyhow!("the server ended the stream")));
+        // The main task may be over.
+        let _ = self.acks.send(end.with_context(|| format!("client {}", self.id)));
+    }
+
+    async fn serve(&self) -> anyhow::Result<()> {
         let (requests, sent) = unbounded_channel();
         let mut client = Client::new(words);
         send(client.connect(), &requests)?;
@@ -57,7 +64,7 @@ impl Driver {
             send(client.receive(&response), &requests)?;
             let sound = client.violations.is_empty() && client.refused == 0;
             let bytes = response.encoded_len() + FRAME;
-            self.acks.send(Ack { client: self.id, at: Instant::now(), bytes, last, sound })?;
+            self.acks.send(Ok(Ack { client: self.id, at: Instant::now(), bytes, last, sound }))?;
         }
         Ok(())
     }

@@ -147,12 +147,15 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn delivered(mut self, acks: &mut UnboundedReceiver<Ack>) -> anyhow::Result<Delivery> {
+    async fn delivered(
+        mut self,
+        acks: &mut UnboundedReceiver<anyhow::Result<Ack>>,
+    ) -> anyhow::Result<Delivery> {
         let mut got = BTreeMap::<usize, (usize, usize)>::new();
         let mut times = Vec::new();
         while !self.clients.is_empty() {
             let ack = tokio::time::timeout(PATIENCE, acks.recv()).await.context("no answer")?;
-            let ack = ack.context("all clients ended")?;
+            let ack = ack.context("all clients ended")??;
             anyhow::ensure!(ack.sound, "client {} was sent something that it cannot use", ack.client);
             let (last, bytes) = got.entry(ack.client).or_default();
             *last += ack.last;
@@ -165,6 +168,7 @@ impl Waiting {
         // Nobody else was sent anything.
         let concerned = times.len();
         while let Ok(ack) = acks.try_recv() {
+            let ack = ack?;
             got.entry(ack.client).or_default().1 += ack.bytes;
         }
         anyhow::ensure!(got.len() == concerned, "{} clients were sent what concerns {concerned}", got.len());
