@@ -9,11 +9,11 @@ use gatehouse_api::types::{
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
-use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
+use gatehouse_model::{FleetKey, NamespacedName, RouteKey, RouteKind};
 
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
-use crate::output::WatchKey;
+use crate::output::{FleetState, WatchKey};
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -82,6 +82,8 @@ pub(crate) struct Facts {
     pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
     /// Fragments that a proxy refused, with its message.
     pub(crate) quarantined: Table<FragmentId, Arc<str>>,
+    /// What is known of a fleet's pods.
+    pub(crate) pods: Table<FleetKey, Arc<FleetState>>,
     pub(crate) held: Table<WatchKey, Held>,
     /// Grants by the namespace they stand in.
     pub(crate) grants_in: Index<NamespacedName, Arc<str>, NamespacedName, Arc<ReferenceGrant>>,
@@ -111,6 +113,7 @@ impl Facts {
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
             quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
+            pods: Table::new(graph, "facts/pods", Missing::Absent),
             held: Table::new(graph, "facts/held", Missing::Absent),
             grants_in: Index::new(graph, "facts/grants_in"),
             slices_of: Index::new(graph, "facts/slices_of"),

@@ -98,7 +98,7 @@ pub struct FleetAddress {
 }
 
 /// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetPlan {
     /// The fleet; its name is the Gateway's.
     pub fleet: FleetKey,
@@ -114,6 +114,17 @@ pub struct FleetPlan {
     pub annotations: BTreeMap<String, String>,
     /// `spec.addresses`, in the user's order.
     pub addresses: Vec<FleetAddress>,
+}
+
+/// What is known of a fleet's proxies from whoever makes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// Where clients reach them, sorted.
+    pub addresses: Vec<FleetAddress>,
+    /// Whether a proxy is ready, or was until a moment ago.
+    pub ready: bool,
+    /// Why they are not as they should be.
+    pub problem: Option<Arc<str>>,
 }
 
 /// Changes of one fleet's resources.
@@ -154,6 +165,9 @@ pub struct Outputs {
     pub fleets: BTreeMap<FleetKey, FleetChange>,
     /// Fleets that exist no more.
     pub removed_fleets: Vec<FleetKey>,
+    /// New or changed plans (only with [`Hosting::Pods`](crate::Hosting)); `None` leaves alone what stands: the user's
+    /// parameters cannot be followed.
+    pub plans: Vec<(FleetKey, Option<Arc<FleetPlan>>)>,
     /// Statuses.
     pub statuses: Vec<StatusChange>,
 }

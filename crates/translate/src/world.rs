@@ -11,13 +11,13 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceTy
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints, may_use};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
-use crate::config::{Config, SecretSource};
+use crate::config::{Config, Hosting, SecretSource};
 use crate::facts::{Change, Facts, Held};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, Watch, WatchKey, WatchState};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey, WatchState};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Judge, Placement, VirtualHosts};
@@ -41,6 +41,8 @@ pub struct World {
     ports_of: HashMap<NamespacedName, BTreeSet<PortKey>>,
     contexts_of: HashMap<RouteKey, BTreeSet<Option<RedirectContext>>>,
     fleets: BTreeSet<FleetKey>,
+    /// Plans handed out.
+    plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
     encoded: u64,
@@ -117,6 +119,7 @@ impl World {
             ports_of: HashMap::new(),
             contexts_of: HashMap::new(),
             fleets: BTreeSet::new(),
+            plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
             config,
@@ -142,6 +145,13 @@ impl World {
             WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
         }
         self.facts.held.set(&mut self.graph, watch, held);
+    }
+
+    /// The proxies of a fleet are in this state now.
+    pub fn fleet_is(&mut self, fleet: &FleetKey, state: FleetState) {
+        if self.fleets.contains(fleet) {
+            self.facts.pods.set(&mut self.graph, fleet.clone(), Arc::new(state));
+        }
     }
 
     fn generation_of(&self, fleet: &FleetKey) -> i64 {
@@ -215,6 +225,7 @@ impl World {
         self.facts.grants.take_changed();
         self.facts.quarantined.take_changed();
         self.facts.held.take_changed();
+        self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
     }
 
@@ -264,10 +275,16 @@ impl World {
         self.points.set(&mut self.graph, key, view.as_deref());
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
-        if view.is_some() {
+        if let Some(view) = view {
             outputs.fleets.entry(fleet.clone()).or_default();
-            self.fleets.insert(fleet);
+            self.fleets.insert(fleet.clone());
+            if self.config.hosting == Hosting::Pods && self.plans.get(&fleet) != Some(&view.plan) {
+                self.plans.insert(fleet.clone(), view.plan.clone());
+                outputs.plans.push((fleet, view.plan.clone()));
+            }
         } else if self.fleets.remove(&fleet) {
+            self.plans.remove(&fleet);
+            self.facts.pods.set_absent(&mut self.graph, fleet.clone());
             outputs.removed_fleets.push(fleet);
         }
     }

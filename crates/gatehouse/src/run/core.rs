@@ -154,7 +154,7 @@ impl Core {
     }
 
     fn publish(&mut self, outputs: Outputs) {
-        let Outputs { mut fleets, removed_fleets, statuses } = outputs;
+        let Outputs { mut fleets, removed_fleets, statuses, plans: _ } = outputs;
         for fleet in self.answered.keys().filter(|fleet| self.known_fleets.contains(*fleet)) {
             fleets.entry(fleet.clone()).or_default();
         }

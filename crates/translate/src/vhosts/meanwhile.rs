@@ -107,7 +107,7 @@ impl Meanwhile {
             let now = held(order);
             match now {
                 Some(now) if clusters(now).any(|cluster| !named.contains(cluster)) => {
-                    gained.push((order, now))
+                    gained.push((order, now));
                 }
                 _ => self.withdrawn |= before.differs(now),
             }

@@ -1,8 +1,10 @@
 //! What a real Envoy does with the translation's output.
 //!
 //! Every golden case: it must take all of it, one case straight after the other. One Envoy holds one case at a time; the
-//! change from case to case goes through the real delta ADS server. So
-//! each case is proven to load, and each pair of neighbours to be a change that Envoy takes.
+//! change from case to case goes through the real delta ADS server. So each case is proven to load, and each pair of
+//! neighbours to be a change that Envoy takes.
+//!
+//! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
 mod rig;
 #[path = "../support/mod.rs"]
@@ -15,7 +17,7 @@ use std::sync::Arc;
 
 use gatehouse_api::Object;
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, World};
+use gatehouse_translate::{Change, Config, Hosting, World};
 use rig::Rig;
 use support::Picture;
 
@@ -41,7 +43,7 @@ fn translate(path: &Path) -> Picture {
     let documents = objects::documents(input).expect("the case is YAML");
     let objects: Vec<_> = documents.into_iter().map(|d| objects::object(d).expect("an object")).collect();
     let mut world = World::new(Config {
-        shared_host: false,
+        hosting: hosting(&objects),
         port_map: port_map(&objects),
         assume_programmed: true,
         ..Config::default()
@@ -52,6 +54,13 @@ fn translate(path: &Path) -> Picture {
     let mut picture = Picture::default();
     picture.absorb(world.settle());
     picture
+}
+
+/// In pods nobody is in another's way; but pods bind everything, and a case may be about addresses.
+fn hosting(objects: &[Object]) -> Hosting {
+    let binds =
+        |object: &Object| matches!(object, Object::Gateway(gateway) if !gateway.spec.addresses.is_empty());
+    if objects.iter().any(binds) { Hosting::default() } else { Hosting::Pods }
 }
 
 fn port_map(objects: &[Object]) -> BTreeMap<u16, u16> {
