@@ -137,7 +137,9 @@ impl Scene {
             expired: BTreeSet::new(),
         };
         scene.to_server.extend(scene.client.connect());
-        first().into_iter().for_each(|document| scene.put(document));
+        for document in first() {
+            scene.put(document);
+        }
         scene.settle();
         scene
     }
@@ -156,15 +158,15 @@ impl Scene {
         assert_eq!(self.world.take_panics(), []);
         let Some(change) = outputs.fleets.remove(&fleet) else { return };
         let FleetChange { upserts, removals, edges, .. } = change;
-        let upserts = upserts.into_iter().map(|resource| (resource.kind, self.in_words(resource))).collect();
+        let upserts = upserts.iter().map(|resource| (resource.kind, self.in_words(resource))).collect();
         self.table.apply(Commit { upserts, removals, edges, ..Commit::default() }, self.now);
         self.handle(&Input::Wake);
         self.drain();
     }
 
     /// The resource as the client reads it.
-    fn in_words(&mut self, resource: Resource) -> gatehouse_xds::Resource {
-        let Resource { kind, name, version, interim, .. } = &resource;
+    fn in_words(&mut self, resource: &Resource) -> gatehouse_xds::Resource {
+        let Resource { kind, name, version, interim, .. } = resource;
         let text = match kind {
             ResourceType::Cluster => "eds".to_owned(),
             ResourceType::Endpoint if name.contains("stuck") => "bad".to_owned(),
@@ -174,7 +176,7 @@ impl Scene {
             ResourceType::VirtualHost => {
                 assert_eq!(&**name, HOST);
                 self.main = version.clone();
-                self.host_in_words(version, &resource)
+                self.host_in_words(version, resource)
             }
         };
         let interim = interim.as_deref().map(|interim| match interim {
