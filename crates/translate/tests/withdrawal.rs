@@ -347,3 +347,95 @@ fn no_rule_that_was_taken_away_answers_and_none_is_interrupted() {
     runner.run(&(steps(), any::<bool>()), run).expect("it holds");
     assert!(waited.get() > 1000 && went_ahead.get() > 300, "{waited:?} {went_ahead:?}: nothing was tried");
 }
+
+/// Rules of one route, in order: path, header value, backend.
+fn scene_of(rules: &[(&str, Option<u8>, &str)]) -> Scene {
+    let mut scene = Scene::new();
+    scene.change(rules);
+    scene.acknowledge();
+    scene
+}
+
+impl Scene {
+    fn change(&mut self, rules: &[(&str, Option<u8>, &str)]) {
+        let index =
+            |of: &[&str], name: &str| of.iter().position(|other| *other == name).expect("it is known");
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|(path, header, backend)| Rule {
+                path: index(&PATHS, path),
+                header: *header,
+                backend: index(&BACKENDS, backend),
+            })
+            .collect();
+        self.put(route_object(0, &rules));
+        self.settle();
+    }
+
+    /// The backend that gets a request now, or the status that answers it.
+    fn gets(&self, path: &str, header: Option<&str>) -> String {
+        let version = self.held().expect("the client has a host");
+        let Some(rule) = answer(&self.hosts[&version], path, header) else { return "404".to_owned() };
+        let cluster = rule["route"]["cluster"].as_str().and_then(|cluster| cluster.split('/').nth(2));
+        cluster.map_or_else(|| rule["direct_response"]["status"].to_string(), str::to_owned)
+    }
+}
+
+#[test]
+fn deleted_rule_is_gone_and_the_others_answer() {
+    let mut scene = scene_of(&[("/a", None, "s0"), ("/", None, "s1")]);
+    scene.change(&[("/b", None, "stuck0"), ("/", None, "s1")]);
+    assert_eq!([scene.gets("/a", None), scene.gets("/b", None), scene.gets("/", None)], ["s1", "s1", "s1"]);
+}
+
+#[test]
+fn rule_with_a_new_backend_keeps_its_old_one_meanwhile() {
+    let mut scene = scene_of(&[("/a", None, "s0"), ("/b", None, "s1")]);
+    scene.change(&[("/b", None, "stuck0")]);
+    assert_eq!([scene.gets("/a", None), scene.gets("/b", None)], ["404", "s1"], "whatever its index is");
+}
+
+#[test]
+fn narrowed_rule_serves_what_is_left_as_before() {
+    let mut scene = scene_of(&[("/a", None, "s0"), ("/", None, "s1")]);
+    scene.change(&[("/a", Some(1), "stuck0"), ("/", None, "s1")]);
+    assert_eq!([scene.gets("/a", Some("1")), scene.gets("/a", None)], ["s0", "s1"]);
+}
+
+#[test]
+fn widened_rule_serves_as_before() {
+    let mut scene = scene_of(&[("/a", None, "s0"), ("/b", None, "s1")]);
+    scene.change(&[("/", None, "stuck0")]);
+    assert_eq!([scene.gets("/a", None), scene.gets("/b", None)], ["s0", "404"]);
+}
+
+#[test]
+fn rule_whose_backend_is_forbidden_fails_until_the_new_one_is_ready() {
+    let mut scene = Scene::new();
+    scene.take(&Step::Grant(true));
+    scene.change(&[("/a", None, "far"), ("/", None, "s0")]);
+    scene.acknowledge();
+    assert_eq!(scene.gets("/a", None), "far");
+    scene.take(&Step::Grant(false));
+    scene.change(&[("/a", None, "stuck0"), ("/", None, "s0")]);
+    assert_eq!([scene.gets("/a", None), scene.gets("/", None)], ["500", "s0"]);
+}
+
+#[test]
+fn later_withdrawals_behind_the_same_gate_go_at_once_too() {
+    let mut scene = scene_of(&[("/a", None, "s0"), ("/b", None, "s1"), ("/", None, "s1")]);
+    scene.change(&[("/a", None, "stuck0"), ("/b", None, "s1"), ("/", None, "s1")]);
+    assert_eq!(scene.gets("/a", None), "s0", "nothing was taken away: the old host stays");
+    scene.change(&[("/a", None, "stuck1"), ("/", None, "s1")]);
+    assert_eq!([scene.gets("/a", None), scene.gets("/b", None)], ["s0", "s1"]);
+    scene.change(&[("/", None, "s1"), ("/b", None, "stuck1")]);
+    assert_eq!([scene.gets("/a", None), scene.gets("/b", None)], ["s1", "s1"], "both rules are gone");
+}
+
+#[test]
+fn host_that_only_gains_waits_as_it_is() {
+    let mut scene = scene_of(&[("/a", None, "s0")]);
+    let before = scene.held();
+    scene.change(&[("/a", None, "s0"), ("/b", None, "stuck0")]);
+    assert_eq!(scene.held(), before);
+}

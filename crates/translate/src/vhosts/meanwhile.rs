@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use gatehouse_envoy::encode::Requests;
 use gatehouse_model::RouteKey;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Order;
 use crate::fragments::Fragment;
@@ -112,10 +112,9 @@ impl Meanwhile {
                 _ => self.withdrawn |= before.differs(now),
             }
         }
-        let mut lefts = BTreeMap::new();
+        let left = Left::of(&moved, &held, &gained);
         for (order, now) in gained {
-            let left = Left::of(&moved, &held, &now.provenance.route, &mut lefts);
-            let meanwhile = left.stand_in(now, judge);
+            let meanwhile = left.get(&now.provenance.route).and_then(|left| left.stand_in(now, judge));
             self.withdrawn |= moved.get(order).is_some_and(|before| before.differs(meanwhile.as_ref()));
             self.waiting.insert(order.clone(), meanwhile);
         }
@@ -165,30 +164,40 @@ impl Meanwhile {
 }
 
 /// What the changed places of a route held before, by the requests that it was for.
-struct Left {
+#[derive(Default)]
+struct Left<'l> {
     /// Fragments and their requests, in order of precedence.
-    before: Vec<(Requests, Arc<Fragment>)>,
+    before: Vec<(Requests, &'l Arc<Fragment>)>,
     /// Requests that the route still has a rule for.
     now: Vec<Requests>,
 }
 
-impl Left {
-    fn of<'l, 'f>(
-        moved: &BTreeMap<Order, Before>,
+impl<'l> Left<'l> {
+    /// By route, of those that gained something and had something before.
+    fn of<'f: 'l>(
+        moved: &'l BTreeMap<Order, Before>,
         held: impl Fn(&Order) -> Option<&'f Arc<Fragment>>,
-        route: &RouteKey,
-        known: &'l mut BTreeMap<RouteKey, Self>,
-    ) -> &'l Self {
-        known.entry(route.clone()).or_insert_with(|| {
-            let of_route = |fragment: &&Arc<Fragment>| fragment.provenance.route == *route;
-            let requests = |fragment: &Arc<Fragment>| Requests::of(&fragment.bytes);
-            let before = moved.values().filter_map(|before| before.meanwhile.as_ref()).filter(of_route);
-            let now = moved.keys().filter_map(held).filter(of_route);
-            Self {
-                before: before.filter_map(|f| Some((requests(f)?, f.clone()))).collect(),
-                now: now.filter_map(requests).collect(),
+        gained: &[(&Order, &'f Arc<Fragment>)],
+    ) -> FxHashMap<&'l RouteKey, Self> {
+        let mut routes: FxHashMap<&RouteKey, Self> = FxHashMap::default();
+        if gained.is_empty() {
+            return routes;
+        }
+        let wanted: FxHashSet<&RouteKey> = gained.iter().map(|(_, now)| &now.provenance.route).collect();
+        for fragment in moved.values().filter_map(|before| before.meanwhile.as_ref()) {
+            let route = &fragment.provenance.route;
+            if wanted.contains(route)
+                && let Some(requests) = Requests::of(&fragment.bytes)
+            {
+                routes.entry(route).or_default().before.push((requests, fragment));
             }
-        })
+        }
+        for fragment in moved.keys().filter_map(held) {
+            if let Some(left) = routes.get_mut(&fragment.provenance.route) {
+                left.now.extend(Requests::of(&fragment.bytes));
+            }
+        }
+        routes
     }
 
     /// What answers the requests of a fragment until its clusters are ready: what answered them before, if that is
@@ -207,7 +216,7 @@ impl Left {
         let kept = if !judge.allows(old) {
             None
         } else if requests.cover(before) {
-            Some(old.clone())
+            Some(Arc::clone(old))
         } else if before.cover(&requests) {
             requests.instead(&old.bytes).map(|bytes| Arc::new(old.with_bytes(bytes)))
         } else {
