@@ -13,7 +13,7 @@ use gatehouse_model::{FleetKey, NamespacedName, RouteKey, RouteKind};
 
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
-use crate::output::WatchKey;
+use crate::output::{FleetState, WatchKey};
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -91,6 +91,8 @@ pub(crate) struct Facts {
     pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
     /// Fragments that a proxy refused, with its message.
     pub(crate) quarantined: Table<FragmentId, Arc<str>>,
+    /// What is known of a fleet's pods.
+    pub(crate) pods: Table<FleetKey, Arc<FleetState>>,
     pub(crate) held: Table<WatchKey, Held>,
     /// Clusters by name that a fleet has trouble with.
     pub(crate) troubles: Table<(FleetKey, Arc<str>), Trouble>,
@@ -122,6 +124,7 @@ impl Facts {
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
             quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
+            pods: Table::new(graph, "facts/pods", Missing::Absent),
             held: Table::new(graph, "facts/held", Missing::Absent),
             troubles: Table::new(graph, "facts/troubles", Missing::Absent),
             grants_in: Index::new(graph, "facts/grants_in"),

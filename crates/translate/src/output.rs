@@ -95,7 +95,7 @@ pub struct FleetAddress {
 }
 
 /// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetPlan {
     /// The fleet; its name is the Gateway's.
     pub fleet: FleetKey,
@@ -122,6 +122,17 @@ pub enum ClusterNews {
     Refused(Option<Arc<str>>),
     /// A proxy refuses its endpoints, with these words; `None`: no longer.
     EndpointsRefused(Option<Arc<str>>),
+}
+
+/// What is known of a fleet's proxies from whoever makes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// Where clients reach them, sorted.
+    pub addresses: Vec<FleetAddress>,
+    /// Whether a proxy is ready, or was until a moment ago.
+    pub ready: bool,
+    /// Why they are not as they should be.
+    pub problem: Option<Arc<str>>,
 }
 
 /// Changes of one fleet's resources.
@@ -179,6 +190,9 @@ pub struct Outputs {
     pub fleets: BTreeMap<FleetKey, FleetChange>,
     /// Fleets that exist no more.
     pub removed_fleets: Vec<FleetKey>,
+    /// New or changed plans (only with [`Hosting::Pods`](crate::Hosting)); `None` leaves alone what stands: the user's
+    /// parameters cannot be followed.
+    pub plans: Vec<(FleetKey, Option<Arc<FleetPlan>>)>,
     /// Statuses.
     pub statuses: Vec<StatusChange>,
 }

@@ -12,13 +12,13 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceTy
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
-use crate::config::{Config, SecretSource};
-use crate::facts::{Change, Facts, Held};
+use crate::config::{Config, Hosting, SecretSource};
+use crate::facts::{Change, Facts};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, Watch, WatchKey};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -42,6 +42,8 @@ pub struct World {
     ports_of: HashMap<NamespacedName, BTreeSet<PortKey>>,
     contexts_of: HashMap<RouteKey, BTreeSet<Option<RedirectContext>>>,
     fleets: BTreeSet<FleetKey>,
+    /// Plans handed out.
+    plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
     encoded: u64,
@@ -118,6 +120,7 @@ impl World {
             ports_of: HashMap::new(),
             contexts_of: HashMap::new(),
             fleets: BTreeSet::new(),
+            plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
             config,
@@ -128,6 +131,13 @@ impl World {
     /// Takes a change. Nothing runs before [`World::settle`].
     pub fn apply(&mut self, change: Change) {
         self.facts.apply(&mut self.graph, change);
+    }
+
+    /// The proxies of a fleet are in this state now.
+    pub fn fleet_is(&mut self, fleet: &FleetKey, state: FleetState) {
+        if self.fleets.contains(fleet) {
+            self.facts.pods.set(&mut self.graph, fleet.clone(), Arc::new(state));
+        }
     }
 
     /// Secrets that became wanted (`true`) or are wanted no more since the last call.
@@ -193,6 +203,7 @@ impl World {
         self.facts.quarantined.take_changed();
         self.facts.held.take_changed();
         self.facts.troubles.take_changed();
+        self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
     }
 
@@ -242,10 +253,16 @@ impl World {
         self.points.set(&mut self.graph, key, view.as_deref());
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
-        if view.is_some() {
+        if let Some(view) = view {
             outputs.fleets.entry(fleet.clone()).or_default();
-            self.fleets.insert(fleet);
+            self.fleets.insert(fleet.clone());
+            if self.config.hosting == Hosting::Pods && self.plans.get(&fleet) != Some(&view.plan) {
+                self.plans.insert(fleet.clone(), view.plan.clone());
+                outputs.plans.push((fleet, view.plan.clone()));
+            }
         } else if self.fleets.remove(&fleet) {
+            self.plans.remove(&fleet);
+            self.facts.pods.set_absent(&mut self.graph, fleet.clone());
             outputs.removed_fleets.push(fleet);
         }
     }
