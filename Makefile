@@ -112,7 +112,7 @@ deny: cargo-deny ## Check licences, bans and sources of the dependencies, and ad
 
 .PHONY: bench
 bench: envoy release ## Run the benchmarks (docs/benchmarks.md says what they mean)
-	@cargo bench $(LOCKED) --package gatehouse-translate
+	@cargo bench $(LOCKED) --package gatehouse-translate --package gatehouse-xds
 	cd e2e && GATEHOUSE_BIN="$(BUILT)/release/gatehouse" go run ./cmd/bench -routes 100,1000,3000
 
 ##@ Change

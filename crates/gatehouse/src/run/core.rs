@@ -156,7 +156,6 @@ impl Core {
     }
 
     fn publish(&mut self, outputs: Outputs) {
-        // Plans are for proxies in pods.
         let Outputs { mut fleets, removed_fleets, statuses, plans: _ } = outputs;
         for fleet in self.answered.keys().filter(|fleet| self.known_fleets.contains(*fleet)) {
             fleets.entry(fleet.clone()).or_default();
