@@ -39,11 +39,19 @@ pub(super) struct Gates {
     deadlines: BTreeMap<(Instant, Target), Arc<str>>,
     /// Clusters that a name was let go with although they were not warm: it waits for them only once.
     let_go: BTreeMap<Target, BTreeSet<Arc<str>>>,
+    /// Clusters that were named before they were warm, and still are not.
+    late: BTreeSet<Arc<str>>,
 }
 
 impl Gates {
     pub(super) fn waiting(&self) -> usize {
         self.deadlines.len()
+    }
+
+    /// Clusters that were named before they were warm, and still are not.
+    #[cfg(test)]
+    pub(super) fn late(&self) -> &BTreeSet<Arc<str>> {
+        &self.late
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -154,6 +162,7 @@ impl Stream {
         }
         let clusters = self.blockers(target, table);
         if expired && !clusters.is_empty() {
+            self.gates.late.extend(clusters.iter().cloned());
             self.out.notices.push(Notice::GateExpired { target: target.clone(), clusters: clusters.clone() });
         }
         if clusters.is_empty() {
@@ -261,6 +270,9 @@ impl Stream {
 
     /// Looks again at everything that waited for a cluster.
     pub(super) fn open(&mut self, cluster: &Arc<str>) {
+        if self.gates.late.remove(cluster) {
+            self.out.notices.push(Notice::Warmed { cluster: cluster.clone() });
+        }
         for (kind, name) in self.gates.blocked.remove(cluster).unwrap_or_default() {
             let queue = &mut self.subs[kind].queue;
             if let Some(since) = queue.pending.get(&name).and_then(|pending| pending.held) {
