@@ -72,26 +72,6 @@ pub enum EnvoyError {
         /// What the system said.
         source: io::Error,
     },
-    /// Envoy's admin interface does not answer as it should.
-    #[error("ask envoy's admin interface at {} for {path}: {why}", socket.display())]
-    Admin {
-        /// The socket.
-        socket: PathBuf,
-        /// The request's path.
-        path: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// Envoy's admin interface does not answer in time.
-    #[error("ask envoy's admin interface at {} for {path}: no answer in {after:?}", socket.display())]
-    AdminTimeout {
-        /// The socket.
-        socket: PathBuf,
-        /// The request's path.
-        path: String,
-        /// How long was waited.
-        after: Duration,
-    },
 }
 
 impl EnvoyError {
