@@ -11,7 +11,7 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceTy
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
-use crate::config::{Config, Hosting, SecretSource};
+use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts, Held};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
@@ -107,8 +107,12 @@ impl World {
             SecretSource::Complete => Missing::Absent,
             SecretSource::OnDemand => Missing::Unknown,
         };
+        let ports = match config.ports {
+            PortSource::Free => Missing::Absent,
+            PortSource::OnDemand => Missing::Unknown,
+        };
         Self {
-            facts: Facts::new(&mut graph, secrets),
+            facts: Facts::new(&mut graph, secrets, ports),
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
             points: Points::new(&mut graph),
@@ -174,6 +178,24 @@ impl World {
     /// Secrets that became wanted (`true`) or are wanted no more since the last call.
     pub fn take_secret_wants(&mut self) -> Vec<(NamespacedName, bool)> {
         self.facts.secrets.take_want_changes(&mut self.graph)
+    }
+
+    /// Ports that became wanted (`true`) or are wanted no more since the last call: [`World::port_asked`] takes the
+    /// answers. With [`PortSource::OnDemand`] a Gateway changes only when all its ports are answered.
+    pub fn take_port_wants(&mut self) -> Vec<(PortKey, bool)> {
+        let changes = self.facts.unavailable.take_want_changes(&mut self.graph);
+        for (port, _) in changes.iter().filter(|(_, wanted)| !wanted) {
+            self.facts.unavailable.forget(&mut self.graph, port);
+        }
+        changes
+    }
+
+    /// Says why proxies cannot have a port of the host, if so; may change at any time.
+    pub fn port_asked(&mut self, port: PortKey, unavailable: Option<Arc<str>>) {
+        match unavailable {
+            Some(why) => drop(self.facts.unavailable.set(&mut self.graph, port, why)),
+            None => drop(self.facts.unavailable.set_absent(&mut self.graph, port)),
+        }
     }
 
     /// Panics caught since the last call; their keys kept their last values.
