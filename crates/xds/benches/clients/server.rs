@@ -15,7 +15,8 @@ pub(crate) const READY: &str = "ready\n";
 /// Serves until standard input ends.
 pub(crate) fn serve(dir: &Path, world: &World) -> anyhow::Result<()> {
     // The clients share this machine, so that the slowest may need longer than any proxy should.
-    let config = Config { gate_deadline: Duration::from_mins(1), ..Config::default() };
+    let patience = Duration::from_mins(2);
+    let config = Config { gate_deadline: patience, keepalive_timeout: patience, ..Config::default() };
     let server = Server::new(config);
     let mut events = server.events();
     tokio::spawn(async move { while events.recv().await.is_some() {} });
