@@ -66,8 +66,10 @@ fn drop_prose(value: &mut Value) {
 /// Writes the table into the chart's README, or compares it with what stands there.
 pub(crate) fn readme(root: &Path, check: bool) -> Result<()> {
     let chart = root.join(CHART);
-    let read = |name: &str| fs::read_to_string(chart.join(name)).with_context(|| format!("read {CHART}/{name}"));
-    let schema: Value = serde_json::from_str(&read("values.schema.json")?).context("parse the chart's schema")?;
+    let read =
+        |name: &str| fs::read_to_string(chart.join(name)).with_context(|| format!("read {CHART}/{name}"));
+    let schema: Value =
+        serde_json::from_str(&read("values.schema.json")?).context("parse the chart's schema")?;
     let defaults: Value = serde_yaml::from_str(&read("values.yaml")?).context("parse the chart's values")?;
     let old = read("README.md")?;
     let new = replace(&old, &table(&schema, &defaults)?)?;
@@ -81,7 +83,8 @@ pub(crate) fn readme(root: &Path, check: bool) -> Result<()> {
 }
 
 fn replace(readme: &str, table: &str) -> Result<String> {
-    let (before, rest) = readme.split_once(BEGIN).context("the chart's README has no place for the values")?;
+    let (before, rest) =
+        readme.split_once(BEGIN).context("the chart's README has no place for the values")?;
     let (_, after) = rest.split_once(END).context("the chart's README does not end its values")?;
     Ok(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
 }

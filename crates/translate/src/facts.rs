@@ -66,6 +66,15 @@ pub(crate) struct Held {
     pub(crate) refused: Option<(Arc<str>, Arc<str>)>,
 }
 
+/// What keeps a cluster from being what was sent, as the proxies of a fleet say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Something that names it went out although it is not ready.
+    pub(crate) waits: bool,
+    /// Why a proxy refuses the cluster, and its endpoints.
+    pub(crate) refused: [Option<Arc<str>>; 2],
+}
+
 /// All facts of a world.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -87,6 +96,8 @@ pub(crate) struct Facts {
     pub(crate) held: Table<WatchKey, Held>,
     /// Why a port of the host cannot be had.
     pub(crate) unavailable: Table<PortKey, Arc<str>>,
+    /// Clusters by name that a fleet has trouble with.
+    pub(crate) troubles: Table<(FleetKey, Arc<str>), Trouble>,
     /// Grants by the namespace they stand in.
     pub(crate) grants_in: Index<NamespacedName, Arc<str>, NamespacedName, Arc<ReferenceGrant>>,
     /// Slices by the Service that they belong to.
@@ -118,6 +129,7 @@ impl Facts {
             pods: Table::new(graph, "facts/pods", Missing::Absent),
             held: Table::new(graph, "facts/held", Missing::Absent),
             unavailable: Table::new(graph, "facts/unavailable", ports),
+            troubles: Table::new(graph, "facts/troubles", Missing::Absent),
             grants_in: Index::new(graph, "facts/grants_in"),
             slices_of: Index::new(graph, "facts/slices_of"),
             sets_of: Index::new(graph, "facts/sets_of"),

@@ -34,7 +34,7 @@ pub use config::{Config, Hosting, PortSource, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
 pub use output::{
-    FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, StatusChange, Watch,
-    WatchKey, WatchState,
+    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource,
+    StatusChange, Watch, WatchKey, WatchState,
 };
 pub use world::World;

@@ -1,6 +1,6 @@
 //! What a settle hands out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -113,6 +113,17 @@ pub struct FleetPlan {
     pub addresses: Vec<FleetAddress>,
 }
 
+/// What happened to a cluster at the proxies of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterNews {
+    /// Whether something that names it went out although it is not ready there.
+    Waits(bool),
+    /// A proxy refuses it, with these words; `None`: no longer.
+    Refused(Option<Arc<str>>),
+    /// A proxy refuses its endpoints, with these words; `None`: no longer.
+    EndpointsRefused(Option<Arc<str>>),
+}
+
 /// What is known of a fleet's proxies from whoever makes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetState {
@@ -135,6 +146,23 @@ pub struct FleetChange {
     pub edges: Vec<Edge>,
     /// New or changed watches; `None` ends one.
     pub watches: Vec<(WatchKey, Option<Watch>)>,
+}
+
+impl FleetChange {
+    /// Adds a later change, so that both can be committed as one.
+    pub fn absorb(&mut self, later: Self) {
+        let target = |resource: &Resource| (resource.kind, resource.name.clone());
+        let newer: BTreeSet<Target> =
+            later.upserts.iter().map(target).chain(later.removals.iter().cloned()).collect();
+        self.upserts.retain(|resource| !newer.contains(&target(resource)));
+        self.removals.retain(|target| !newer.contains(target));
+        let rewatched: BTreeSet<&WatchKey> = later.watches.iter().map(|(key, _)| key).collect();
+        self.watches.retain(|(key, _)| !rewatched.contains(key));
+        self.upserts.extend(later.upserts);
+        self.removals.extend(later.removals);
+        self.edges.extend(later.edges);
+        self.watches.extend(later.watches);
+    }
 }
 
 /// A status that changed.
