@@ -3,6 +3,7 @@
 // Every test binary takes what it needs.
 #![allow(dead_code)]
 
+pub(crate) mod proxies;
 pub(crate) mod scene;
 
 use std::collections::{BTreeMap, BTreeSet};
