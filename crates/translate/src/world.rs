@@ -10,7 +10,7 @@ use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceType, RouteKey};
 
 use crate::attach::{Bindings, Points, bindings};
-use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
+use crate::backends::{Assignment, ClusterKey, cluster, endpoints, may_use};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts};
@@ -21,7 +21,7 @@ use crate::names;
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
-use crate::vhosts::{Placement, VirtualHosts};
+use crate::vhosts::{Judge, Placement, VirtualHosts};
 use statuses::StatusText;
 
 /// Facts, stages and what was handed out. One thread owns it.
@@ -400,9 +400,11 @@ impl World {
 
     fn emit_hosts(&mut self, outputs: &mut Outputs) {
         let Self { graph, facts, stages, hosts, .. } = self;
-        hosts.emit(&mut outputs.fleets, &|fragment| {
-            failing(fragment, stages.lowered.peek(&fragment.provenance.route)?)
-        });
+        let judge = Judge {
+            failing: &|fragment| failing(fragment, stages.lowered.peek(&fragment.provenance.route)?),
+            allowed: &|route, cluster| may_use(facts, route, cluster),
+        };
+        hosts.emit(&mut outputs.fleets, judge);
         let found = hosts.take_found();
         if found.is_empty() {
             return;

@@ -225,7 +225,10 @@ impl Core {
             self.unwatch(old, &mut watches);
         }
         self.metrics.committed(&change.upserts);
-        let upsert = |r: Resource| (r.kind, gatehouse_xds::Resource::new(r.name, r.version, r.body));
+        let upsert = |r: Resource| {
+            let Resource { kind, name, version, body, interim } = r;
+            (kind, gatehouse_xds::Resource { name, version, body, interim })
+        };
         Commit {
             upserts: change.upserts.into_iter().map(upsert).collect(),
             removals: change.removals,

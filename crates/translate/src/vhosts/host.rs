@@ -7,13 +7,11 @@ use gatehouse_engine::Change;
 use gatehouse_model::{Edge, ResourceType};
 use rustc_hash::FxHashMap;
 
+use super::meanwhile::{Failing, Meanwhile};
 use super::trial::Trial;
 use super::{HostKey, Order};
 use crate::fragments::{Fragment, FragmentId};
 use crate::output::FleetChange;
-
-/// Makes what answers 500 in a fragment's stead.
-pub(crate) type Failing<'a> = &'a dyn Fn(&Fragment) -> Option<Arc<Fragment>>;
 
 /// Fragments that a proxy refused, with its words. Content is bad, wherever it stands.
 pub(super) type Refused = FxHashMap<FragmentId, Arc<str>>;
@@ -37,6 +35,8 @@ pub(super) struct Host {
     /// Places that changed since a proxy last accepted the host, with what it held there before.
     unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
     withheld: BTreeMap<Order, Withheld>,
+    /// What it may be until the clusters that it names are ready; nothing while nobody waits.
+    pub(super) meanwhile: Option<Box<Meanwhile>>,
     trial: Option<Trial<Order>>,
     /// What stood in for others in a version that was accepted during the trial.
     accepted_instead: BTreeSet<FragmentId>,
@@ -102,6 +102,10 @@ impl Host {
         order: &Order,
         (old, new): (Option<&Arc<Fragment>>, Option<&Arc<Fragment>>),
     ) {
+        // Before it was emitted nobody has anything to lose.
+        if self.live {
+            self.meanwhile.get_or_insert_default().record(order, old);
+        }
         for (fragment, delta) in [(old, -1), (new, 1)] {
             let Some(fragment) = fragment else { continue };
             let weight = weight(order, fragment);
@@ -117,6 +121,7 @@ impl Host {
 
     /// A proxy accepted this version. Returns whether the host must be put together anew.
     pub(super) fn accepted(&mut self, version: &Arc<str>) -> bool {
+        self.meanwhile = None;
         for withheld in self.withheld.values_mut() {
             withheld.proven = true;
             if self.trial.is_some() {
@@ -232,7 +237,7 @@ fn last_good(old: Option<&Arc<Fragment>>, new: &Fragment) -> Option<Arc<Fragment
     old.filter(|old| old.clusters.iter().all(|cluster| new.clusters.contains(cluster))).cloned()
 }
 
-fn weight(order: &Order, fragment: &Fragment) -> u128 {
+pub(super) fn weight(order: &Order, fragment: &Fragment) -> u128 {
     let place = format!("{:?}|{}", order, fragment.id.0);
     let hash = gatehouse_envoy::version(place.as_bytes());
     hash.bytes().fold(0, |sum, byte| (sum << 8) | u128::from(byte))

@@ -47,7 +47,9 @@ impl Picture {
             for name in change.removals {
                 fleet.resources.remove(&name);
             }
-            for resource in change.upserts {
+            for mut resource in change.upserts {
+                // It depends on what was before; nothing that is held does.
+                resource.interim = None;
                 fleet.resources.insert((resource.kind, resource.name.clone()), resource);
             }
             for edge in change.edges {
