@@ -74,6 +74,14 @@ func TestPollSaysWhatItWaitedFor(t *testing.T) {
 	if !errors.Is(err, reason) {
 		t.Errorf("it says %v", err)
 	}
+	if errors.Is(err, context.Canceled) {
+		t.Errorf("nobody cancelled it, but it says %v", err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Poll(cancelled, time.Hour, "the thing", func(context.Context) error { return reason }); !errors.Is(err, context.Canceled) {
+		t.Errorf("it was cancelled, but says %v", err)
+	}
 	asked := 0
 	err = Poll(t.Context(), time.Hour, "the thing", func(context.Context) error { asked++; return fatal(reason) })
 	if !errors.Is(err, reason) || asked != 1 {

@@ -64,7 +64,8 @@ func Up(ctx context.Context, name string, log io.Writer) (*Cluster, error) {
 	started := time.Now()
 	if err := c.start(ctx, p, spec); err != nil {
 		// Half a cluster is of no use to anybody, its logs are. The context may be why it is only a half.
-		ended := endNode(context.WithoutCancel(ctx), places)
+		uncancelled := context.WithoutCancel(ctx)
+		ended := errors.Join(endNode(uncancelled, places), removeCgroups(uncancelled, name))
 		return nil, fmt.Errorf("start cluster %s (its logs are in %s): %w", name, places.logs(), errors.Join(err, ended))
 	}
 	fmt.Fprintf(log, "cluster %s is up after %.0f s\n", name, time.Since(started).Seconds())
