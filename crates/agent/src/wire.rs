@@ -10,70 +10,71 @@ use prost::Message;
 
 /// `DeltaDiscoveryRequest`.
 #[derive(Clone, PartialEq, Message)]
-pub struct Request {
+pub(crate) struct Request {
     /// `Node`.
     #[prost(bytes = "bytes", tag = "1")]
-    pub node: Bytes,
+    pub(crate) node: Bytes,
     /// The type that this is about.
     #[prost(string, tag = "2")]
-    pub type_url: String,
+    pub(crate) type_url: String,
     /// `resource_names_subscribe`
     #[prost(string, repeated, tag = "3")]
-    pub subscribe: Vec<String>,
+    pub(crate) subscribe: Vec<String>,
     /// `resource_names_unsubscribe`
     #[prost(string, repeated, tag = "4")]
-    pub unsubscribe: Vec<String>,
+    pub(crate) unsubscribe: Vec<String>,
     /// Names and versions that the client has; only in its first request of a type.
     #[prost(btree_map = "string, string", tag = "5")]
-    pub initial_resource_versions: BTreeMap<String, String>,
+    pub(crate) initial_resource_versions: BTreeMap<String, String>,
     /// The response that this answers, if any.
     #[prost(string, tag = "6")]
-    pub response_nonce: String,
+    pub(crate) response_nonce: String,
     /// `google.rpc.Status`: why that response is refused.
     #[prost(bytes = "bytes", optional, tag = "7")]
-    pub error_detail: Option<Bytes>,
+    pub(crate) error_detail: Option<Bytes>,
 }
 
 /// `DeltaDiscoveryResponse`.
 #[derive(Clone, PartialEq, Message)]
-pub struct Response {
+pub(crate) struct Response {
     /// For people who look at dumps.
     #[prost(string, tag = "1")]
-    pub system_version_info: String,
+    pub(crate) system_version_info: String,
     /// `Resource`s.
     #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub resources: Vec<Bytes>,
+    pub(crate) resources: Vec<Bytes>,
     /// The type of all of them.
     #[prost(string, tag = "4")]
-    pub type_url: String,
+    pub(crate) type_url: String,
     /// Pairs it with the request that answers it.
     #[prost(string, tag = "5")]
-    pub nonce: String,
+    pub(crate) nonce: String,
     /// Names of resources that are gone.
     #[prost(string, repeated, tag = "6")]
-    pub removed_resources: Vec<String>,
+    pub(crate) removed_resources: Vec<String>,
 }
 
 /// The part of a `Resource` that says what it is.
 #[derive(Clone, PartialEq, Message)]
-pub struct Label {
+pub(crate) struct Label {
     /// Its version.
     #[prost(string, tag = "1")]
-    pub version: String,
+    pub(crate) version: String,
     /// Its name.
     #[prost(string, tag = "3")]
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// The part of a `google.rpc.Status` that says why.
 #[derive(Clone, PartialEq, Message)]
-pub struct Reason {
+pub(crate) struct Reason {
     /// In words.
     #[prost(string, tag = "2")]
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The one method that is served and called.
-pub const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+pub(crate) const DELTA: &str =
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 /// The largest message taken from either side: a first complete answer, or all versions of a proxy.
-pub const MAX_MESSAGE: usize = 256 << 20;
+pub(crate) const MAX_MESSAGE: usize = 256 << 20;

@@ -92,7 +92,7 @@ pub(super) struct Log {
     file: File,
     end: u64,
     /// Held open: one process per directory.
-    lock: Option<File>,
+    _lock: Option<File>,
 }
 
 impl Log {
@@ -107,7 +107,7 @@ impl Log {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let file = create(&dir.join(FILE)).map_err(failed)?;
-        let mut log = Self { dir: dir.to_owned(), file, end: 0, lock: Some(lock) };
+        let mut log = Self { dir: dir.to_owned(), file, end: 0, _lock: Some(lock) };
         let records = log.load().map_err(failed)?;
         Ok((log, records))
     }
@@ -204,7 +204,7 @@ impl Log {
     /// An empty log that may replace this one.
     pub(super) fn successor(&self) -> io::Result<Self> {
         let file = create(&self.dir.join(NEXT))?;
-        let mut next = Self { dir: self.dir.clone(), file, end: 0, lock: None };
+        let mut next = Self { dir: self.dir.clone(), file, end: 0, _lock: None };
         next.clear()?;
         Ok(next)
     }

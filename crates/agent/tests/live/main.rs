@@ -21,19 +21,17 @@ use gatehouse_xds::Commit;
 use pod::Pod;
 use process::{backend, free_port};
 
-/// The hosts `h0..h<n>.example.com` and the default one.
+/// The hosts `h0..h<n>.example.com`; another is answered with 404.
 fn site(port: u16, backend: u16, hosts: usize) -> Commit {
     let mut upserts = vec![
         cluster("a", Duration::from_secs(1)),
         endpoints("a", backend),
         listener("l1", port, "r1"),
         table("r1"),
-        host("r1", "default", "a", None),
     ];
     upserts.extend((0..hosts).map(|n| host("r1", &format!("h{n}"), "a", None)));
     let names: Vec<String> = (0..hosts).map(|n| format!("r1/h{n}")).collect();
-    let mut edges = vec![("r1/default", "a")];
-    edges.extend(names.iter().map(|name| (name.as_str(), "a")));
+    let edges: Vec<_> = names.iter().map(|name| (name.as_str(), "a")).collect();
     commit(upserts, &edges)
 }
 
