@@ -195,11 +195,11 @@ impl Relay {
     }
 
     /// Takes one input and says what to do; time never goes back.
-    pub(crate) fn handle(&mut self, input: Input, shelf: &mut dyn Shelf, now: Instant) -> Output {
+    pub(crate) fn handle(&mut self, input: Input, store: &mut dyn Shelf, now: Instant) -> Output {
         self.now = now;
         match input {
             Input::Opened => self.opened(),
-            Input::Asked(request) if self.envoy => self.asked(&request, shelf),
+            Input::Asked(request) if self.envoy => self.asked(&request, store),
             Input::Connected if self.envoy => self.connected(),
             Input::Answered(response) if self.envoy => self.answered(response),
             Input::Lost if self.envoy => self.lost(),
@@ -207,10 +207,10 @@ impl Relay {
             Input::Woken | Input::Asked(_) | Input::Connected | Input::Answered(_) | Input::Lost => {}
         }
         for at in 0..self.kinds.len() {
-            self.attach(at, shelf);
+            self.attach(at, store);
         }
         self.link.silent |= self.silent_at().is_some_and(|at| at <= now);
-        self.serve_locally(shelf);
+        self.serve_locally(store);
         self.demand = if self.demanding() { self.demand.or(Some(now)) } else { None };
         self.out.wake = self.next_wake();
         std::mem::take(&mut self.out)
@@ -221,12 +221,12 @@ impl Relay {
     }
 
     /// Takes from the shelf what Envoy, which has all that it asked for, does not have.
-    pub(crate) fn prune(&self, shelf: &mut dyn Shelf) {
-        for url in shelf.kinds() {
+    pub(crate) fn prune(&self, store: &mut dyn Shelf) {
+        for url in store.kinds() {
             let kind = self.kinds.iter().find(|kind| kind.url == url);
-            for name in shelf.names(&url) {
+            for name in store.names(&url) {
                 if !kind.is_some_and(|kind| kind.held.contains_key(&name)) {
-                    shelf.remove(&url, &name);
+                    store.remove(&url, &name);
                 }
             }
         }
@@ -253,15 +253,15 @@ impl Relay {
         self.link = Link::new(Phase::Trying, self.now);
     }
 
-    fn asked(&mut self, request: &Request, shelf: &mut dyn Shelf) {
+    fn asked(&mut self, request: &Request, store: &mut dyn Shelf) {
         if !request.node.is_empty() {
             self.node = request.node.clone();
         }
         let known = self.kinds.iter().position(|kind| kind.url == request.type_url);
         let at = known.unwrap_or_else(|| self.begin(request));
-        let reply = if request.response_nonce.is_empty() { None } else { self.reply(at, request, shelf) };
+        let reply = if request.response_nonce.is_empty() { None } else { self.reply(at, request, store) };
         if known.is_some() {
-            self.kinds[at].merge(request, shelf);
+            self.kinds[at].merge(request, store);
         }
         self.hosts_due |= request.type_url == ResourceType::VirtualHost.type_url();
         self.forward(at, request, reply);
@@ -278,7 +278,7 @@ impl Relay {
     }
 
     /// Settles a response; the nonce under which the controller knows it, if this one does.
-    fn reply(&mut self, at: usize, request: &Request, shelf: &mut dyn Shelf) -> Option<String> {
+    fn reply(&mut self, at: usize, request: &Request, store: &mut dyn Shelf) -> Option<String> {
         let kind = &mut self.kinds[at];
         let found = kind.flights.iter().position(|flight| flight.nonce == request.response_nonce)?;
         let flight = kind.flights.remove(found);
@@ -290,7 +290,7 @@ impl Relay {
                 self.split(at, flight);
             }
         } else {
-            kind.accept(flight, shelf);
+            kind.accept(flight, store);
             self.hosts_due |= kind.url == ResourceType::RouteConfiguration.type_url();
         }
         match source {

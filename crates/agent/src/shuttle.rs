@@ -108,7 +108,7 @@ impl Shuttle {
                 self.handle(Input::Opened);
             }
             Event::Asked(number, request) if number == self.envoy.number => {
-                self.handle(Input::Asked(request))
+                self.handle(Input::Asked(request));
             }
             Event::Closed(number) if number == self.envoy.number => {
                 tracing::info!("envoy is gone");
@@ -172,10 +172,14 @@ impl Shuttle {
         }
         // A stream that is gone is said to be so by another event.
         if let Some(sink) = &self.envoy.sink {
-            to_envoy.into_iter().for_each(|response| _ = sink.send(response));
+            for response in to_envoy {
+                let _ = sink.send(response);
+            }
         }
         if let Some(sink) = &self.attempt.sink {
-            to_controller.into_iter().for_each(|request| _ = sink.send(request));
+            for request in to_controller {
+                let _ = sink.send(request);
+            }
         }
         self.wake = wake;
         let progress = self.relay.progress();

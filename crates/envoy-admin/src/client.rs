@@ -39,6 +39,12 @@ impl fmt::Display for Address {
     }
 }
 
+impl From<PathBuf> for Address {
+    fn from(path: PathBuf) -> Self {
+        Self::Unix(path)
+    }
+}
+
 impl From<&Path> for Address {
     fn from(path: &Path) -> Self {
         Self::Unix(path.to_owned())

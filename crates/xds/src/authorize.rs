@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
+use tonic::Status;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Status};
 
 use crate::event::FleetId;
 use crate::fleet::Fleet;
@@ -159,12 +159,11 @@ pub(crate) fn closed() -> Status {
 }
 
 fn refusal(denied: Denied) -> (Reason, Status) {
-    let (reason, code) = match &denied {
-        Denied::Unauthenticated(_) => (Reason::Unauthenticated, Code::Unauthenticated),
-        Denied::Forbidden(_) => (Reason::Forbidden, Code::PermissionDenied),
-        Denied::Unavailable(_) => (Reason::Unavailable, Code::Unavailable),
-    };
-    (reason, Status::new(code, denied.to_string()))
+    match denied {
+        Denied::Unauthenticated(words) => (Reason::Unauthenticated, Status::unauthenticated(words)),
+        Denied::Forbidden(words) => (Reason::Forbidden, Status::permission_denied(words)),
+        Denied::Unavailable(words) => (Reason::Unavailable, Status::unavailable(words)),
+    }
 }
 
 /// The token of a request, if it brings exactly one.

@@ -79,8 +79,8 @@ struct World {
     server: Server,
 }
 
-fn identity(fleet: &str, valid: Duration) -> Result<Identity, Denied> {
-    Ok(Identity { fleet: FleetId::new(fleet), expires: SystemTime::now() + valid })
+fn identity(fleet: &str, valid: Duration) -> Identity {
+    Identity { fleet: FleetId::new(fleet), expires: SystemTime::now() + valid }
 }
 
 impl World {
@@ -90,10 +90,10 @@ impl World {
         let audience = Denied::Unauthenticated("the token is for another audience".to_owned());
         let nobody = Denied::Forbidden("the service account belongs to no Gateway".to_owned());
         let tokens = BTreeMap::from([
-            ("one", identity("one", HOUR)),
-            ("two", identity("two", HOUR)),
-            ("unknown", identity("unknown", HOUR)),
-            ("short", identity("one", Duration::from_millis(300))),
+            ("one", Ok(identity("one", HOUR))),
+            ("two", Ok(identity("two", HOUR))),
+            ("unknown", Ok(identity("unknown", HOUR))),
+            ("short", Ok(identity("one", Duration::from_millis(300)))),
             ("expired", Ok(expired)),
             ("audience", Err(audience)),
             ("nobody", Err(nobody)),

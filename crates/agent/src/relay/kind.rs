@@ -97,7 +97,7 @@ impl Kind {
     }
 
     /// A later request changes what Envoy wants.
-    pub(super) fn merge(&mut self, request: &Request, shelf: &mut dyn Shelf) {
+    pub(super) fn merge(&mut self, request: &Request, store: &mut dyn Shelf) {
         for name in &request.unsubscribe {
             if name == EVERYTHING {
                 self.wildcard = false;
@@ -107,7 +107,7 @@ impl Kind {
             self.waiting.remove(&**name);
             if !self.wildcard {
                 self.held.remove(&**name);
-                shelf.remove(&self.url, name);
+                store.remove(&self.url, name);
             }
         }
         for name in &request.subscribe {
@@ -122,29 +122,29 @@ impl Kind {
     }
 
     /// Envoy has what a response says.
-    pub(super) fn accept(&mut self, flight: Flight, shelf: &mut dyn Shelf) {
+    pub(super) fn accept(&mut self, flight: Flight, store: &mut dyn Shelf) {
         self.answered = true;
-        if self.wildcard && !shelf.complete(&self.url) {
-            shelf.set_complete(&self.url);
+        if self.wildcard && !store.complete(&self.url) {
+            store.set_complete(&self.url);
         }
         for Item { name, version, body } in flight.items {
             if self.wildcard || self.explicit.contains(&name) {
-                self.hold(name, Held::Version(version), &body, shelf);
+                self.hold(name, Held::Version(version), &body, store);
             }
         }
         for name in flight.removed {
             if !self.wildcard && self.explicit.contains(&name) {
-                self.hold(name, Held::Absent, &Bytes::new(), shelf);
+                self.hold(name, Held::Absent, &Bytes::new(), store);
             } else {
                 self.held.remove(&name);
-                shelf.remove(&self.url, &name);
+                store.remove(&self.url, &name);
             }
         }
     }
 
-    fn hold(&mut self, name: Arc<str>, held: Held, body: &Bytes, shelf: &mut dyn Shelf) {
-        if shelf.held(&self.url, &name).as_ref() != Some(&held) {
-            shelf.put(&self.url, &name, &held, body);
+    fn hold(&mut self, name: Arc<str>, held: Held, body: &Bytes, store: &mut dyn Shelf) {
+        if store.held(&self.url, &name).as_ref() != Some(&held) {
+            store.put(&self.url, &name, &held, body);
         }
         self.held.insert(name, held);
     }
@@ -155,7 +155,7 @@ impl Kind {
     }
 
     /// The request that makes a controller go on where Envoy is; nothing while Envoy wants nothing.
-    pub(super) fn introduction(&self, shelf: &dyn Shelf) -> Option<Request> {
+    pub(super) fn introduction(&self, store: &dyn Shelf) -> Option<Request> {
         let mut subscribe: Vec<String> = self.explicit.iter().map(ToString::to_string).collect();
         match (self.wildcard, subscribe.is_empty()) {
             (true, false) => subscribe.insert(0, EVERYTHING.to_owned()),
@@ -165,15 +165,15 @@ impl Kind {
         Some(Request {
             type_url: self.url.clone(),
             subscribe,
-            initial_resource_versions: self.presentable(shelf),
+            initial_resource_versions: self.presentable(store),
             ..Request::default()
         })
     }
 
     /// Versions that Envoy has and whose bytes are on the shelf: what is not there has to be sent again.
-    fn presentable(&self, shelf: &dyn Shelf) -> BTreeMap<String, String> {
+    fn presentable(&self, store: &dyn Shelf) -> BTreeMap<String, String> {
         let versions = self.held.iter().filter_map(|(name, held)| match held {
-            Held::Version(version) if shelf.held(&self.url, name).as_ref() == Some(held) => {
+            Held::Version(version) if store.held(&self.url, name).as_ref() == Some(held) => {
                 Some((name.to_string(), version.to_string()))
             }
             Held::Version(_) | Held::Absent => None,

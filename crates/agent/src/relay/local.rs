@@ -27,7 +27,7 @@ impl Relay {
         Some(since + self.timing.silence)
     }
 
-    pub(super) fn serve_locally(&mut self, shelf: &dyn Shelf) {
+    pub(super) fn serve_locally(&mut self, store: &dyn Shelf) {
         if !self.envoy || !(self.link.phase == Phase::Lost || self.link.silent) {
             return;
         }
@@ -36,30 +36,30 @@ impl Relay {
             if kind.url == ResourceType::VirtualHost.type_url() {
                 continue;
             }
-            if kind.unanswered() && shelf.complete(&kind.url) {
-                let names = self.servable(at, shelf.names(&kind.url), shelf);
-                self.serve(at, names, shelf);
+            if kind.unanswered() && store.complete(&kind.url) {
+                let names = self.servable(at, store.names(&kind.url), store);
+                self.serve(at, names, store);
             } else if !kind.waiting.is_empty() {
-                let names = self.servable(at, kind.waiting.iter().cloned().collect(), shelf);
+                let names = self.servable(at, kind.waiting.iter().cloned().collect(), store);
                 if !names.is_empty() {
-                    self.serve(at, names, shelf);
+                    self.serve(at, names, store);
                 }
             }
         }
         if std::mem::take(&mut self.hosts_due) {
-            self.serve_hosts(shelf);
+            self.serve_hosts(store);
         }
     }
 
     /// Names of which the shelf knows something that Envoy did not refuse.
-    fn servable(&self, at: usize, mut names: Vec<Arc<str>>, shelf: &dyn Shelf) -> Vec<Arc<str>> {
+    fn servable(&self, at: usize, mut names: Vec<Arc<str>>, store: &dyn Shelf) -> Vec<Arc<str>> {
         let kind = &self.kinds[at];
-        names.retain(|name| !kind.refused.contains(name) && shelf.held(&kind.url, name).is_some());
+        names.retain(|name| !kind.refused.contains(name) && store.held(&kind.url, name).is_some());
         names
     }
 
     /// The virtual hosts of tables that Envoy has: others it would drop, and believe to have.
-    fn serve_hosts(&mut self, shelf: &dyn Shelf) {
+    fn serve_hosts(&mut self, store: &dyn Shelf) {
         let find = |kind: ResourceType| self.kinds.iter().position(|known| known.url == kind.type_url());
         let (Some(at), Some(routes)) =
             (find(ResourceType::VirtualHost), find(ResourceType::RouteConfiguration))
@@ -68,25 +68,25 @@ impl Relay {
         };
         let (hosts, tables) = (&self.kinds[at], &self.kinds[routes].held);
         let flying: HashSet<&Arc<str>> = hosts.flights.iter().flat_map(Flight::names).collect();
-        let mut names = shelf.names(&hosts.url);
+        let mut names = store.names(&hosts.url);
         names.retain(|name| {
             let table = table_of(name).and_then(|table| tables.get(table));
             let lacking = !hosts.held.contains_key(name) && !flying.contains(name);
             lacking && matches!(table, Some(Held::Version(_)))
         });
-        let names = self.servable(at, names, shelf);
+        let names = self.servable(at, names, store);
         if !names.is_empty() {
-            self.serve(at, names, shelf);
+            self.serve(at, names, store);
         }
     }
 
-    fn serve(&mut self, at: usize, names: Vec<Arc<str>>, shelf: &dyn Shelf) {
+    fn serve(&mut self, at: usize, names: Vec<Arc<str>>, store: &dyn Shelf) {
         let url = self.kinds[at].url.clone();
         let (mut items, mut removed) = (Vec::new(), Vec::new());
         for name in names {
-            match shelf.held(&url, &name) {
+            match store.held(&url, &name) {
                 Some(Held::Version(version)) => {
-                    items.extend(shelf.body(&url, &name).map(|body| Item { name, version, body }));
+                    items.extend(store.body(&url, &name).map(|body| Item { name, version, body }));
                 }
                 Some(Held::Absent) => removed.push(name),
                 None => {}
@@ -105,7 +105,7 @@ impl Relay {
             nonce: String::new(),
             removed_resources: removed.iter().map(ToString::to_string).collect(),
         };
-        let nonce = format!("shelf.{}", self.served);
+        let nonce = format!("store.{}", self.served);
         self.send(at, Flight { nonce, source: Source::Shelf, items, removed }, response);
     }
 

@@ -26,13 +26,13 @@ impl Relay {
     }
 
     /// Asks for a type on the present stream, once Envoy has settled what it was sent before.
-    pub(super) fn attach(&mut self, at: usize, shelf: &dyn Shelf) {
+    pub(super) fn attach(&mut self, at: usize, store: &dyn Shelf) {
         let kind = &mut self.kinds[at];
         let patient = !kind.flights.is_empty() && self.now < self.link.since + self.timing.settle;
         if !self.link.up() || kind.attached || patient {
             return;
         }
-        let Some(request) = kind.introduction(shelf) else { return };
+        let Some(request) = kind.introduction(store) else { return };
         kind.attached = true;
         self.tell(request);
     }

@@ -1,6 +1,6 @@
 //! What can go wrong with Envoy processes.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
 /// An operation on an Envoy or its state directory failed.
 #[derive(Debug, thiserror::Error)]
