@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt};
 use http::{Method, Request};
 use kube::core::WatchEvent;
 use serde::Serialize;
@@ -57,7 +57,9 @@ impl Api {
         let mut config = match &connection.kubeconfig {
             Some(path) => {
                 let file = kube::config::Kubeconfig::read_from(path).map_err(|e| failed(e.to_string()))?;
-                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|e| failed(e.to_string()))?
+                kube::Config::from_custom_kubeconfig(file, &options)
+                    .await
+                    .map_err(|e| failed(e.to_string()))?
             }
             None if connection.context.is_some() => {
                 kube::Config::from_kubeconfig(&options).await.map_err(|e| failed(e.to_string()))?
@@ -155,7 +157,7 @@ impl Api {
             .await
             .map_err(|_| timed_out(target.operation("watch")))?
             .map_err(&failed)?;
-        Ok(stream.map_err(failed))
+        Ok(stream.map(move |event| event.map_err(&failed)))
     }
 
     /// An error that came as an event of a watch.
@@ -226,7 +228,8 @@ impl<'a> Target<'a> {
         let ResourceType { group, version, plural } = self.resource;
         let mut path =
             if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-        let namespaces = if self.namespace.is_empty() { [None, None] } else { [Some("namespaces"), Some(self.namespace)] };
+        let namespaces =
+            if self.namespace.is_empty() { [None, None] } else { [Some("namespaces"), Some(self.namespace)] };
         let parts = namespaces.into_iter().flatten().chain([plural]).chain(self.name).chain(self.subresource);
         for part in parts {
             path.push('/');

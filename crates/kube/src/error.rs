@@ -45,10 +45,14 @@ pub enum Cause {
     #[error("the API server does not answer ({0}); retrying, nothing that serves is changed meanwhile")]
     Unreachable(String),
     /// 401, or no credentials could be made.
-    #[error("the API server does not accept our credentials ({0}); check the ServiceAccount and its token, or the kubeconfig")]
+    #[error(
+        "the API server does not accept our credentials ({0}); check the ServiceAccount and its token, or the kubeconfig"
+    )]
     Unauthorized(String),
     /// 403.
-    #[error("not permitted; add this verb and resource to {role}, or bind it to the controller's ServiceAccount ({message})")]
+    #[error(
+        "not permitted; add this verb and resource to {role}, or bind it to the controller's ServiceAccount ({message})"
+    )]
     Forbidden {
         /// The role to mend.
         role: String,

@@ -2,8 +2,8 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, ConfigMap, EndpointSlice, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace,
-    ReferenceGrant, Resource, Secret, Service,
+    Backend, EndpointSlice, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant,
+    Resource, Secret, Service,
 };
 use serde::de::DeserializeOwned;
 
@@ -57,8 +57,6 @@ pub(crate) static WATCHED: &[Kind] = &[
 
 /// Watched by want.
 pub(crate) static SECRET: Kind = kind::<Secret>("secrets", Need::Builtin);
-/// Watched by want.
-pub(crate) static CONFIG_MAP: Kind = kind::<ConfigMap>("configmaps", Need::Builtin);
 
 /// The kind of this group and name among those whose status we write.
 pub(crate) fn with_status(group: &str, kind: &str) -> Option<&'static Kind> {

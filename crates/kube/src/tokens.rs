@@ -90,7 +90,7 @@ impl TokenReviewer {
 
     async fn ask(&self, token: &str) -> Result<TokenReviewStatus, Error> {
         let spec =
-            TokenReviewSpec { token: Some(token.into()), audiences: Some(vec![self.audience.to_string()]) };
+            TokenReviewSpec { token: token.to_owned(), audiences: Some(vec![self.audience.to_string()]) };
         let review = TokenReview { spec, ..TokenReview::default() };
         let answer: TokenReview = self.api.create(&Target::all(REVIEWS, ""), &review).await?;
         Ok(answer.status.unwrap_or_default())

@@ -111,8 +111,8 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, days: u16) {
 
 /// From when until when a certificate is valid.
 pub(super) fn valid(certificate: &str) -> Result<(Timestamp, Timestamp), String> {
-    let (_, pem) =
-        parse_x509_pem(certificate.as_bytes()).map_err(|e| format!("read the authority's certificate: {e}"))?;
+    let (_, pem) = parse_x509_pem(certificate.as_bytes())
+        .map_err(|e| format!("read the authority's certificate: {e}"))?;
     let parsed = pem.parse_x509().map_err(|e| format!("read the authority's certificate: {e}"))?;
     let validity = parsed.validity();
     let time = |seconds| Timestamp::from_second(seconds).map_err(|e| e.to_string());

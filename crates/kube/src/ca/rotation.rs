@@ -117,7 +117,9 @@ impl Authorities {
                 changed = true;
             }
             // One that has expired convinces nobody: there is nothing to wait for.
-            (Some(current), Some((_, since))) if now >= *since + signed(times.publish) || now >= current.until => {
+            (Some(current), Some((_, since)))
+                if now >= *since + signed(times.publish) || now >= current.until =>
+            {
                 self.promote(now);
                 changed = true;
             }

@@ -97,8 +97,10 @@ impl Director {
         };
         self.sink.health.clear(API_SERVER);
         self.sink.health.clear("discovery");
-        for kind in kinds::WATCHED.iter().filter(|kind| self.concerns(kind)) {
-            self.follow(kind, &served);
+        for kind in kinds::WATCHED {
+            if self.concerns(kind) {
+                self.follow(kind, &served);
+            }
         }
         if self.complete() { self.config.probe_every } else { EAGER.min(self.config.probe_every) }
     }
@@ -123,7 +125,8 @@ impl Director {
             (None, running) => {
                 if kind.need == Need::Required {
                     // Its objects stay as they were last known: nobody takes a whole API away on purpose while we run.
-                    let text = "not installed; waiting for it: install the Gateway API CRDs (standard channel)";
+                    let text =
+                        "not installed; waiting for it: install the Gateway API CRDs (standard channel)";
                     self.sink.health.report(&subject, text);
                 } else if let Some(running) = running {
                     let since = *running.missing_since.get_or_insert_with(Instant::now);

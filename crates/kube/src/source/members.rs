@@ -67,9 +67,12 @@ impl Members {
 
     /// Waits for the set to change; for ever where there is none.
     pub(super) async fn changed(members: Option<&mut Self>) {
-        match members {
-            Some(members) if members.names.changed().await.is_ok() => {}
-            _ => std::future::pending().await,
+        let changed = match members {
+            Some(members) => members.names.changed().await.is_ok(),
+            None => false,
+        };
+        if !changed {
+            std::future::pending().await
         }
     }
 }

@@ -26,7 +26,8 @@ pub(super) async fn probe(api: &Api, kinds: &'static [Kind]) -> Result<Served, E
         found.get(&(kind.group, version)).is_some_and(|resources| resources.contains(kind.plural))
     };
     let served = kinds.iter().filter_map(|kind| {
-        let version = kind.versions.iter().find(|version| kind.need == Need::Builtin || serves(kind, version));
+        let version =
+            kind.versions.iter().find(|version| kind.need == Need::Builtin || serves(kind, version));
         Some(((kind.group, kind.plural), *version?))
     });
     Ok(served.collect())

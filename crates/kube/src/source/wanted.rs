@@ -109,9 +109,10 @@ impl Wanted {
 
     fn may_read(&self, namespace: &str) -> bool {
         let permitted = self.permitted.as_ref().is_none_or(|names| names.contains(namespace));
-        let selected = self.selected.as_ref().is_none_or(|names| {
-            names.borrow().as_ref().is_some_and(|names| names.contains(namespace))
-        });
+        let selected = self
+            .selected
+            .as_ref()
+            .is_none_or(|names| names.borrow().as_ref().is_some_and(|names| names.contains(namespace)));
         permitted && selected
     }
 

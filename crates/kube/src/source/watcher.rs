@@ -148,10 +148,7 @@ impl Watcher {
         self
     }
 
-    pub(super) fn publish_names(
-        mut self,
-        names: watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>,
-    ) -> Self {
+    pub(super) fn publish_names(mut self, names: watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>) -> Self {
         self.names = Some(names);
         self
     }
@@ -503,7 +500,8 @@ impl Watcher {
 
     /// Seconds after which the API server ends a watch: different ones, so that not all come back at once.
     fn lifetime(&self) -> u64 {
-        let spread = self.subject.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let spread =
+            self.subject.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         240 + spread % 60
     }
 

@@ -48,7 +48,10 @@ impl StatusObserver {
         }
         let status = serde_json::from_str::<WithStatus>(item.get()).unwrap_or_default().status;
         let digest = Digest::of(Shape::of_kind(kind.kind), &status, &self.controllers);
-        self.send(Key { kind: kind.kind, object: key.clone() }, Some(Seen { version: number(version), digest }));
+        self.send(
+            Key { kind: kind.kind, object: key.clone() },
+            Some(Seen { version: number(version), digest }),
+        );
     }
 
     pub(crate) fn gone(&self, kind: &'static Kind, key: &NamespacedName) {

@@ -186,7 +186,8 @@ impl Actor {
                     tracing::warn!(object = %change.object, "its kind has no status that we write");
                     return;
                 };
-                let object = NamespacedName::new(change.object.namespace.as_str(), change.object.name.as_str());
+                let object =
+                    NamespacedName::new(change.object.namespace.as_str(), change.object.name.as_str());
                 let status = change.json();
                 let shape = Shape::of_kind(kind.kind);
                 let digest = match &status {

@@ -109,7 +109,8 @@ fn server_certificate_is_trusted_by_the_bundle_for_its_names() {
         roots.add(root.expect("PEM")).expect("an authority");
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().expect("roots");
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().expect("roots");
     let certificate = CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).expect("PEM");
     let now = UnixTime::since_unix_epoch(Duration::from_secs(since.as_second().unsigned_abs()));
     let verify = |name: &'static str| {

@@ -4,7 +4,8 @@ use serde_json::json;
 use super::*;
 use crate::status::own::Digest;
 
-const OURS: &[&str] = &["gatehouse.dev/gatewayclass-controller", "gateway.envoyproxy.io/gatewayclass-controller"];
+const OURS: &[&str] =
+    &["gatehouse.dev/gatewayclass-controller", "gateway.envoyproxy.io/gatewayclass-controller"];
 const THEN: &str = "2026-01-01T00:00:00Z";
 const NOW: &str = "2026-11-21T10:00:00Z";
 
@@ -82,7 +83,8 @@ fn nothing_to_say_leaves_other_objects_alone() {
 }
 
 fn any_condition() -> impl Strategy<Value = Value> {
-    let kind = prop::sample::select(vec!["Accepted", "ResolvedRefs", "gatehouse.dev/Programmed", "example.com/A"]);
+    let kind =
+        prop::sample::select(vec!["Accepted", "ResolvedRefs", "gatehouse.dev/Programmed", "example.com/A"]);
     (kind, prop::sample::select(vec!["True", "False"]), "[a-z]{0,4}").prop_map(|(kind, status, reason)| {
         json!({ "type": kind, "status": status, "reason": reason, "message": "", "observedGeneration": 1 })
     })
