@@ -2,13 +2,14 @@
 
 mod endpoints;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
 use gatehouse_engine::Reads;
-use gatehouse_model::NamespacedName;
 use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
+use gatehouse_model::{NamespacedName, ResourceType};
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints};
@@ -17,7 +18,7 @@ use crate::facts::Facts;
 use crate::gateways::Problem;
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
 use crate::names;
-use crate::output::{Resource, ResourceKind};
+use crate::output::Resource;
 
 /// The group of Envoy Gateway's kinds.
 pub(crate) const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
@@ -30,6 +31,16 @@ pub(crate) struct ClusterKey {
     /// Port of the Service; zero for a Backend.
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
+}
+
+/// As users know it.
+impl fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            BackendKind::Service => write!(f, "Service {} port {}", self.object, self.port),
+            BackendKind::Backend => write!(f, "Backend {}", self.object),
+        }
+    }
 }
 
 /// Who refers to a backend.
@@ -175,6 +186,17 @@ fn is_host(name: &str) -> bool {
     !name.is_empty() && name.len() <= 253 && name.chars().all(plain)
 }
 
+/// What a proxy waits for that has not made a cluster ready.
+pub(crate) fn awaited(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> String {
+    match discovery(facts, reads, key) {
+        Some(Discovery::Dns(names)) => {
+            let names: Vec<_> = names.iter().map(|(name, _)| &**name).collect();
+            format!("for a name server to answer for {}", names.join(", "))
+        }
+        Some(Discovery::Eds) | None => "for its endpoints".to_owned(),
+    }
+}
+
 /// Where a cluster's endpoints come from.
 fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Discovery> {
     match key.kind {
@@ -211,5 +233,5 @@ pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Opt
         discovery: discovery(facts, reads, key)?,
         name: name.clone(),
     };
-    Some(Arc::new(Resource::new(ResourceKind::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster))))
+    Some(Arc::new(Resource::new(ResourceType::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster))))
 }

@@ -1,51 +1,20 @@
 //! What a settle hands out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use gatehouse_model::{FleetKey, PortKey};
+use gatehouse_model::{Edge, FleetKey, NamespacedName, PortKey, ResourceType, Target};
 use serde_json::Value;
 
 use gatehouse_api::ObjectRef;
 
-/// The kinds of Envoy resources, in the order in which they must become known to a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ResourceKind {
-    /// `envoy.config.cluster.v3.Cluster`
-    Cluster,
-    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
-    Endpoint,
-    /// `envoy.extensions.transport_sockets.tls.v3.Secret`
-    Secret,
-    /// `envoy.config.listener.v3.Listener`
-    Listener,
-    /// `envoy.config.route.v3.RouteConfiguration`
-    RouteConfiguration,
-    /// `envoy.config.route.v3.VirtualHost`
-    VirtualHost,
-}
-
-impl ResourceKind {
-    /// The type URL of the message.
-    pub fn type_url(self) -> &'static str {
-        match self {
-            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
-            Self::RouteConfiguration => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
-        }
-    }
-}
-
-/// An encoded Envoy resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An encoded Envoy resource. `Debug` prints no bytes: there may be a key among them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// What it is.
-    pub kind: ResourceKind,
+    pub kind: ResourceType,
     /// Its xDS name.
     pub name: Arc<str>,
     /// Hash of its content.
@@ -55,33 +24,45 @@ pub struct Resource {
 }
 
 impl Resource {
-    pub(crate) fn new(kind: ResourceKind, name: Arc<str>, body: Bytes) -> Self {
+    pub(crate) fn new(kind: ResourceType, name: Arc<str>, body: Bytes) -> Self {
         Self { kind, name, version: gatehouse_envoy::version(&body), body }
     }
 }
 
-/// A change of "this resource names that cluster", counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// The naming resource.
-    pub from: (ResourceKind, Arc<str>),
-    /// The cluster.
-    pub cluster: Arc<str>,
-    /// Names added or taken away.
-    pub delta: i32,
-    /// How long a request may take that used the name.
-    pub linger: Duration,
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, version, body } = self;
+        write!(f, "{kind:?} {name} {version} ({} bytes)", body.len())
+    }
 }
 
-/// What a proxy must hold for an Envoy listener to be programmed.
+/// What a [`Watch`] is about. A listener is programmed when a proxy holds its port and its certificates, which are apart
+/// because one certificate may serve many listeners, and a refused one is no fault of the others on the port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WatchKey {
+    /// An Envoy listener with its route tables.
+    Port(PortKey),
+    /// A Secret that listeners of a fleet serve.
+    Secret(FleetKey, NamespacedName),
+}
+
+impl WatchKey {
+    /// The fleet whose proxies are asked.
+    pub fn fleet(&self) -> &FleetKey {
+        match self {
+            Self::Port(port) => &port.fleet,
+            Self::Secret(fleet, _) => fleet,
+        }
+    }
+}
+
+/// What a proxy must hold for something to be programmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// The listener.
-    pub port: PortKey,
     /// Hash of the needs.
     pub digest: Arc<str>,
     /// Kind, name and version of each need.
-    pub needs: Vec<(ResourceKind, Arc<str>, Arc<str>)>,
+    pub needs: Vec<(ResourceType, Arc<str>, Arc<str>)>,
 }
 
 /// What the proxies answered to a [`Watch`].
@@ -114,7 +95,7 @@ pub struct FleetAddress {
 }
 
 /// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetPlan {
     /// The fleet; its name is the Gateway's.
     pub fleet: FleetKey,
@@ -132,17 +113,56 @@ pub struct FleetPlan {
     pub addresses: Vec<FleetAddress>,
 }
 
+/// What happened to a cluster at the proxies of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterNews {
+    /// Whether something that names it went out although it is not ready there.
+    Waits(bool),
+    /// A proxy refuses it, with these words; `None`: no longer.
+    Refused(Option<Arc<str>>),
+    /// A proxy refuses its endpoints, with these words; `None`: no longer.
+    EndpointsRefused(Option<Arc<str>>),
+}
+
+/// What is known of a fleet's proxies from whoever makes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// Where clients reach them, sorted.
+    pub addresses: Vec<FleetAddress>,
+    /// Whether a proxy is ready, or was until a moment ago.
+    pub ready: bool,
+    /// Why they are not as they should be.
+    pub problem: Option<Arc<str>>,
+}
+
 /// Changes of one fleet's resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetChange {
     /// New or changed resources.
     pub upserts: Vec<Resource>,
     /// Resources that are gone.
-    pub removals: Vec<(ResourceKind, Arc<str>)>,
+    pub removals: Vec<Target>,
     /// Changes of who names which cluster.
     pub edges: Vec<Edge>,
     /// New or changed watches; `None` ends one.
-    pub watches: Vec<(PortKey, Option<Watch>)>,
+    pub watches: Vec<(WatchKey, Option<Watch>)>,
+}
+
+impl FleetChange {
+    /// Adds a later change, so that both can be committed as one.
+    pub fn absorb(&mut self, later: Self) {
+        let target = |resource: &Resource| (resource.kind, resource.name.clone());
+        let newer: BTreeSet<Target> =
+            later.upserts.iter().map(target).chain(later.removals.iter().cloned()).collect();
+        self.upserts.retain(|resource| !newer.contains(&target(resource)));
+        self.removals.retain(|target| !newer.contains(target));
+        let rewatched: BTreeSet<&WatchKey> = later.watches.iter().map(|(key, _)| key).collect();
+        self.watches.retain(|(key, _)| !rewatched.contains(key));
+        self.upserts.extend(later.upserts);
+        self.removals.extend(later.removals);
+        self.edges.extend(later.edges);
+        self.watches.extend(later.watches);
+    }
 }
 
 /// A status that changed.
@@ -170,6 +190,9 @@ pub struct Outputs {
     pub fleets: BTreeMap<FleetKey, FleetChange>,
     /// Fleets that exist no more.
     pub removed_fleets: Vec<FleetKey>,
+    /// New or changed plans (only with [`Hosting::Pods`](crate::Hosting)); `None` leaves alone what stands: the user's
+    /// parameters cannot be followed.
+    pub plans: Vec<(FleetKey, Option<Arc<FleetPlan>>)>,
     /// Statuses.
     pub statuses: Vec<StatusChange>,
 }

@@ -1,23 +1,24 @@
 //! The world: facts and stages, and the order in which they settle.
 
+mod answers;
 mod statuses;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
-use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceType, RouteKey};
 
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
-use crate::config::{Config, SecretSource};
-use crate::facts::{Change, Facts, Held};
+use crate::config::{Config, Hosting, SecretSource};
+use crate::facts::{Change, Facts};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, ResourceKind, WatchState};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -41,6 +42,8 @@ pub struct World {
     ports_of: HashMap<NamespacedName, BTreeSet<PortKey>>,
     contexts_of: HashMap<RouteKey, BTreeSet<Option<RedirectContext>>>,
     fleets: BTreeSet<FleetKey>,
+    /// Plans handed out.
+    plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
     encoded: u64,
@@ -117,6 +120,7 @@ impl World {
             ports_of: HashMap::new(),
             contexts_of: HashMap::new(),
             fleets: BTreeSet::new(),
+            plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
             config,
@@ -129,41 +133,24 @@ impl World {
         self.facts.apply(&mut self.graph, change);
     }
 
-    /// Takes what the proxies say of a watch.
-    pub fn proxy_says(&mut self, port: PortKey, digest: &Arc<str>, state: WatchState) {
-        let known = self.facts.held.peek(&port).cloned();
-        let mut held = known.unwrap_or(Held { digest: None, generation: 0, refused: None });
-        match state {
-            WatchState::Held => {
-                held.refused = None;
-                held.digest = Some(digest.clone());
-                held.generation = self.generation_of(&port);
-            }
-            WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
+    /// The proxies of a fleet are in this state now.
+    pub fn fleet_is(&mut self, fleet: &FleetKey, state: FleetState) {
+        if self.fleets.contains(fleet) {
+            self.facts.pods.set(&mut self.graph, fleet.clone(), Arc::new(state));
         }
-        self.facts.held.set(&mut self.graph, port, held);
-    }
-
-    fn generation_of(&self, port: &PortKey) -> i64 {
-        let view = self.stages.gateways.peek(&port.fleet.0).and_then(GatewayState::view);
-        view.map_or(0, |view| view.generation)
-    }
-
-    /// A proxy acknowledged this version of a virtual host.
-    pub fn host_acknowledged(&mut self, fleet: &FleetKey, name: &str, version: &str) {
-        self.hosts.acknowledged(fleet, name, version);
-    }
-
-    /// A proxy refused this version of a virtual host: what changed in it is set aside and let in again in parts until
-    /// the bad fragments are known. Each settle asks a question, which the next answer to the host's version answers.
-    /// Returns whether there is something to set aside.
-    pub fn host_refused(&mut self, fleet: &FleetKey, name: &str, version: &str, message: &Arc<str>) -> bool {
-        self.hosts.refused(fleet, name, version, message)
     }
 
     /// Secrets that became wanted (`true`) or are wanted no more since the last call.
     pub fn take_secret_wants(&mut self) -> Vec<(NamespacedName, bool)> {
         self.facts.secrets.take_want_changes(&mut self.graph)
+    }
+
+    /// Whether everything is known that the fleet's resources depend on. As long as it is not, they lack what is unknown
+    /// or show what was known of it before. A proxy may have more: whoever starts beside one that runs puts off the
+    /// first commit until then (see [`FleetChange::absorb`]), or until it has waited long enough for those who fetch.
+    pub fn is_settled(&self, fleet: &FleetKey) -> bool {
+        // Only Secrets can be unknown, and only this stage reads them.
+        !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
     }
 
     /// Panics caught since the last call; their keys kept their last values.
@@ -215,6 +202,8 @@ impl World {
         self.facts.grants.take_changed();
         self.facts.quarantined.take_changed();
         self.facts.held.take_changed();
+        self.facts.troubles.take_changed();
+        self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
     }
 
@@ -264,10 +253,16 @@ impl World {
         self.points.set(&mut self.graph, key, view.as_deref());
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
-        if view.is_some() {
+        if let Some(view) = view {
             outputs.fleets.entry(fleet.clone()).or_default();
-            self.fleets.insert(fleet);
+            self.fleets.insert(fleet.clone());
+            if self.config.hosting == Hosting::Pods && self.plans.get(&fleet) != Some(&view.plan) {
+                self.plans.insert(fleet.clone(), view.plan.clone());
+                outputs.plans.push((fleet, view.plan.clone()));
+            }
         } else if self.fleets.remove(&fleet) {
+            self.plans.remove(&fleet);
+            self.facts.pods.set_absent(&mut self.graph, fleet.clone());
             outputs.removed_fleets.push(fleet);
         }
     }
@@ -282,14 +277,15 @@ impl World {
             match new {
                 Some(port) => {
                     out.upserts.push((*port.listener).clone());
-                    out.watches.push((key.clone(), Some(port.watch.clone())));
+                    out.watches.push((WatchKey::Port(key.clone()), Some(port.watch.clone())));
                     self.emitted_ports.insert(key, port);
                 }
                 None => {
                     if let Some(old) = self.emitted_ports.remove(&key) {
-                        out.removals.push((ResourceKind::Listener, old.listener.name.clone()));
-                        out.watches.push((key.clone(), None));
-                        self.facts.held.set_absent(&mut self.graph, key);
+                        out.removals.push((ResourceType::Listener, old.listener.name.clone()));
+                        let watch = WatchKey::Port(key);
+                        out.watches.push((watch.clone(), None));
+                        self.facts.held.set_absent(&mut self.graph, watch);
                     }
                 }
             }
@@ -305,13 +301,19 @@ impl World {
         dirty.extend(self.secrets_used.take_changed().into_iter().map(|(fleet, secret, _)| (fleet, secret)));
         for (fleet, secret) in dirty {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
-            let name = names::secret(&secret);
+            let used = self.secrets_used.uses(&fleet, &secret);
+            let key = WatchKey::Secret(fleet, secret.clone());
             match self.stages.pairs.peek(&secret) {
-                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
-                    let body = gatehouse_envoy::encode::secret(&name, pair);
-                    out.upserts.push(Resource::new(ResourceKind::Secret, name.0, body));
+                Some(KeyPair::Usable(resource)) if used => {
+                    let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
+                    out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
+                    out.upserts.push((**resource).clone());
                 }
-                _ => out.removals.push((ResourceKind::Secret, name.0)),
+                _ => {
+                    out.watches.push((key.clone(), None));
+                    self.facts.held.set_absent(&mut self.graph, key);
+                    out.removals.push((ResourceType::Secret, names::secret(&secret).0));
+                }
             }
         }
     }
@@ -408,19 +410,19 @@ impl World {
         stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
         let edited: BTreeSet<_> = stages.clusters.take_changed().into_iter().collect();
         let moved: BTreeSet<_> = stages.endpoints.take_changed().into_iter().collect();
-        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceKind)> = BTreeSet::new();
-        for (keys, kind) in [(&edited, ResourceKind::Cluster), (&moved, ResourceKind::Endpoint)] {
+        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceType)> = BTreeSet::new();
+        for (keys, kind) in [(&edited, ResourceType::Cluster), (&moved, ResourceType::Endpoint)] {
             for key in keys {
                 dirty.extend(clusters_used.fleets(key).map(|fleet| (fleet.clone(), key.clone(), kind)));
             }
         }
         for (fleet, key, _) in changed {
-            dirty.insert((fleet.clone(), key.clone(), ResourceKind::Cluster));
-            dirty.insert((fleet, key, ResourceKind::Endpoint));
+            dirty.insert((fleet.clone(), key.clone(), ResourceType::Cluster));
+            dirty.insert((fleet, key, ResourceType::Endpoint));
         }
         for (fleet, key, kind) in dirty {
             let resource = match kind {
-                ResourceKind::Cluster => stages.clusters.peek(&key),
+                ResourceType::Cluster => stages.clusters.peek(&key),
                 _ => stages.endpoints.peek(&key).and_then(Assignment::listed),
             };
             let used = clusters_used.uses(&fleet, &key);
@@ -436,6 +438,7 @@ impl World {
     fn drop_gone_fleets(&mut self, outputs: &mut Outputs) {
         for fleet in &outputs.removed_fleets {
             outputs.fleets.remove(fleet);
+            self.forget_troubles(fleet);
         }
         outputs
             .fleets

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::event::What;
-use crate::resource::Target;
-use crate::stream::Notice;
+use gatehouse_model::Target;
+
+use crate::event::{Notice, What};
+use crate::stream::Holding;
 use crate::table::{Table, WatchChange};
 
 /// Tells the streams of a server apart.
@@ -18,6 +19,8 @@ pub(crate) struct Clients {
     /// Who refuses what, with version and message.
     refused: BTreeMap<Target, BTreeMap<StreamId, (Arc<str>, String)>>,
     watches: BTreeMap<u64, Holders>,
+    /// Who was sent something that names a cluster which is not warm there.
+    late: BTreeMap<Arc<str>, BTreeSet<StreamId>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +44,11 @@ impl Clients {
         let targets: Vec<Target> = refused.map(|(target, _)| target.clone()).collect();
         for target in targets {
             self.cleared(stream, &target, table, &mut news);
+        }
+        let late = self.late.iter().filter(|(_, by)| by.contains(&stream));
+        let clusters: Vec<_> = late.map(|(cluster, _)| cluster.clone()).collect();
+        for cluster in clusters {
+            self.warmed(stream, &cluster, &mut news);
         }
         let holding = self.watches.iter().filter(|(_, holders)| holders.streams.contains(&stream));
         let ids: Vec<u64> = holding.map(|(id, _)| *id).collect();
@@ -72,32 +80,46 @@ impl Clients {
         news
     }
 
+    /// Keeps who refuses what, and passes on what is new for the fleet.
     pub(crate) fn noticed(&mut self, stream: StreamId, notices: Vec<Notice>, table: &Table) -> Vec<What> {
         let mut news = Vec::new();
         for notice in notices {
-            match notice {
-                Notice::GateExpired { target, clusters } => news.push(What::GateExpired { target, clusters }),
+            match &notice {
+                Notice::GateExpired { clusters, .. } => {
+                    for cluster in clusters {
+                        self.late.entry(cluster.clone()).or_default().insert(stream);
+                    }
+                    news.push(What::Resource(notice));
+                }
+                Notice::Warmed { cluster } => self.warmed(stream, cluster, &mut news),
                 Notice::Refused { target, version, message } => {
+                    let target = target.clone();
                     let by = self.refused.entry(target.clone()).or_default();
-                    let fresh = !by.values().any(|(v, m)| *v == version && *m == message);
+                    let fresh = !by.values().any(|(v, m)| v == version && m == message);
                     by.insert(stream, (version.clone(), message.clone()));
                     if fresh {
-                        news.push(What::Refused { target: target.clone(), version, message });
+                        news.push(What::Resource(notice));
                     }
                     self.tell_watches_of(&target, table, &mut news);
                 }
-                Notice::Cleared { target } => self.cleared(stream, &target, table, &mut news),
-                Notice::Holds { watch, generation, held } => {
-                    let holders = self.watches.entry(watch).or_default();
-                    if holders.generation == generation {
-                        if held {
-                            holders.streams.insert(stream);
-                        } else {
-                            holders.streams.remove(&stream);
-                        }
-                        self.tell(watch, table, &mut news);
-                    }
+                Notice::Cleared { target } => self.cleared(stream, target, table, &mut news),
+            }
+        }
+        news
+    }
+
+    /// Keeps who holds what; answers about an older generation of a watch are void.
+    pub(crate) fn holds(&mut self, stream: StreamId, holdings: Vec<Holding>, table: &Table) -> Vec<What> {
+        let mut news = Vec::new();
+        for Holding { watch, generation, held } in holdings {
+            let holders = self.watches.entry(watch).or_default();
+            if holders.generation == generation {
+                if held {
+                    holders.streams.insert(stream);
+                } else {
+                    holders.streams.remove(&stream);
                 }
+                self.tell(watch, table, &mut news);
             }
         }
         news
@@ -108,9 +130,18 @@ impl Clients {
         by.remove(&stream);
         if by.is_empty() {
             self.refused.remove(target);
-            news.push(What::Cleared { target: target.clone() });
+            news.push(What::Resource(Notice::Cleared { target: target.clone() }));
         }
         self.tell_watches_of(target, table, news);
+    }
+
+    fn warmed(&mut self, stream: StreamId, cluster: &Arc<str>, news: &mut Vec<What>) {
+        let Some(by) = self.late.get_mut(cluster) else { return };
+        by.remove(&stream);
+        if by.is_empty() {
+            self.late.remove(cluster);
+            news.push(What::Resource(Notice::Warmed { cluster: cluster.clone() }));
+        }
     }
 
     fn tell_watches_of(&mut self, target: &Target, table: &Table, news: &mut Vec<What>) {
@@ -145,3 +176,6 @@ fn watch_of(change: &WatchChange) -> u64 {
         WatchChange::Patch { id, .. } | WatchChange::Remove(id) => *id,
     }
 }
+
+#[cfg(test)]
+mod tests;
