@@ -44,12 +44,12 @@ impl Api {
     /// Reads the configuration. Does not wait for the API server: it need not be there yet.
     pub async fn connect(connection: &Connection) -> Result<Self, Error> {
         let failed = |cause| Error {
-            operation: Operation {
+            operation: Box::new(Operation {
                 verb: "configure",
                 resource: "the connection to the API server".into(),
                 namespace: String::new(),
                 name: connection.kubeconfig.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
-            },
+            }),
             cause: Cause::Other(cause),
         };
         let options =
@@ -92,12 +92,12 @@ impl Api {
 
     /// What is served under a path; `None` when nothing is.
     pub(crate) async fn discover<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
-        let operation = Operation {
+        let operation = Box::new(Operation {
             verb: "discover",
             resource: path.to_owned(),
             namespace: String::new(),
             name: String::new(),
-        };
+        });
         let other = |e: String| Error { operation: operation.clone(), cause: Cause::Other(e) };
         let request = Request::get(path).body(Vec::new()).map_err(|e| other(e.to_string()))?;
         match tokio::time::timeout(TIME_LIMIT, self.client.request_text(request)).await {
@@ -183,7 +183,7 @@ impl Api {
     }
 }
 
-fn timed_out(operation: Operation) -> Error {
+fn timed_out(operation: Box<Operation>) -> Error {
     Error { operation, cause: Cause::Unreachable(format!("no answer within {} s", TIME_LIMIT.as_secs())) }
 }
 
@@ -238,7 +238,7 @@ impl<'a> Target<'a> {
         path
     }
 
-    pub(crate) fn operation(&self, verb: &'static str) -> Operation {
+    pub(crate) fn operation(&self, verb: &'static str) -> Box<Operation> {
         let ResourceType { group, plural, .. } = self.resource;
         let mut resource = plural.to_owned();
         if !group.is_empty() {
@@ -248,7 +248,7 @@ impl<'a> Target<'a> {
             resource = format!("{resource}/{subresource}");
         }
         let name = self.name.unwrap_or_default().to_owned();
-        Operation { verb, resource, namespace: self.namespace.to_owned(), name }
+        Box::new(Operation { verb, resource, namespace: self.namespace.to_owned(), name })
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 #[error("{operation}: {cause}")]
 pub struct Error {
     /// What was asked.
-    pub operation: Operation,
+    pub operation: Box<Operation>,
     /// Why it failed.
     pub cause: Cause,
 }

@@ -283,7 +283,7 @@ mod tests {
         let note = note("r", "x");
         assert_eq!(memory.judge(&note, Duration::ZERO), Verdict::Create);
         memory.said(note.clone(), "r.1".into(), Duration::ZERO);
-        assert_eq!(memory.judge(&note, Duration::from_secs(60)), Verdict::Count("r.1".into(), 2));
+        assert_eq!(memory.judge(&note, Duration::from_mins(1)), Verdict::Count("r.1".into(), 2));
         assert_eq!(memory.judge(&note, Duration::from_secs(1000)), Verdict::Create);
     }
 

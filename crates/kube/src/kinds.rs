@@ -24,7 +24,7 @@ pub(crate) enum Need {
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) group: &'static str,
-    pub(crate) kind: &'static str,
+    pub(crate) name: &'static str,
     pub(crate) plural: &'static str,
     /// Versions that can be read, best first.
     pub(crate) versions: &'static [&'static str],
@@ -60,13 +60,13 @@ pub(crate) static SECRET: Kind = kind::<Secret>("secrets", Need::Builtin);
 
 /// The kind of this group and name among those whose status we write.
 pub(crate) fn with_status(group: &str, kind: &str) -> Option<&'static Kind> {
-    WATCHED.iter().find(|k| k.has_status && k.group == group && k.kind == kind)
+    WATCHED.iter().find(|k| k.has_status && k.group == group && k.name == kind)
 }
 
 const fn kind<R: Resource + DeserializeOwned + Into<Object>>(plural: &'static str, need: Need) -> Kind {
     Kind {
         group: R::GROUP,
-        kind: R::KIND,
+        name: R::KIND,
         plural,
         versions: &[R::VERSION],
         namespaced: R::NAMESPACED,

@@ -23,7 +23,7 @@
 //! let health = Health::default();
 //! let leader = Leader::start(api.clone(), LeaseConfig::new("gatehouse", "gatehouse", "pod-1"), health.clone());
 //! let (writer, observer) =
-//!     StatusWriter::start(api.clone(), WriterConfig::default(), leader.watch(), health.clone());
+//!     StatusWriter::start(api.clone(), &WriterConfig::default(), leader.watch(), health.clone());
 //! let (source, mut events) = Source::start(api, SourceConfig::default(), Some(observer), health);
 //! while let Some(event) = events.recv().await {
 //!     match event {

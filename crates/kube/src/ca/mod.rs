@@ -229,12 +229,12 @@ impl Keeper {
 /// The Secret's data as text; what is no text is ours to say so when it is read.
 fn texts(secret: &Secret, name: &str) -> std::collections::BTreeMap<String, String> {
     let data = secret.data.iter().flatten();
-    data.filter_map(|(key, value)| match String::from_utf8(value.0.clone()) {
-        Ok(text) => Some((key.clone(), text)),
-        Err(_) => {
+    data.filter_map(|(key, value)| {
+        let text = String::from_utf8(value.0.clone());
+        if text.is_err() {
             tracing::warn!(secret = name, key, "a value of the authority's Secret is no text");
-            None
         }
+        Some((key.clone(), text.ok()?))
     })
     .collect()
 }

@@ -263,13 +263,13 @@ impl Candidate {
     fn with_our_name(&self, mut lease: Lease) -> Lease {
         lease.metadata.name = Some(self.config.name.clone());
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
-        let now = micro_time();
+        let now = MicroTime(Timestamp::now());
         if spec.holder_identity.as_deref() != Some(&self.config.identity) {
-            spec.acquire_time = now.clone();
+            spec.acquire_time = Some(now.clone());
             spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default() + 1);
         }
         spec.holder_identity = Some(self.config.identity.clone());
-        spec.renew_time = now;
+        spec.renew_time = Some(now);
         spec.lease_duration_seconds = i32::try_from(self.config.duration.as_secs().max(1)).ok();
         lease
     }
@@ -311,8 +311,4 @@ fn record(lease: &Lease) -> Record {
         duration: Duration::from_secs(seconds),
         renewed: spec.renew_time.as_ref().map(|time| time.0.to_string()).unwrap_or_default(),
     }
-}
-
-fn micro_time() -> Option<MicroTime> {
-    Some(MicroTime(Timestamp::now()))
 }

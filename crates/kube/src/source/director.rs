@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::members::Members;
+use super::members::{Members, NamesSender};
 use super::probe::{Served, probe};
 use super::wanted::Wanted;
 use super::watcher::{Progress, Selection, Sink, Watcher};
@@ -35,7 +35,7 @@ pub(super) struct Director {
     sink: Sink,
     running: BTreeMap<(&'static str, &'static str), Running>,
     /// The namespaces of a selector's scope, kept by the watcher of namespaces.
-    namespaces: watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>,
+    namespaces: NamesSender,
     tasks: JoinSet<()>,
     synced: bool,
 }
@@ -106,7 +106,7 @@ impl Director {
     }
 
     fn concerns(&self, kind: &Kind) -> bool {
-        kind.kind != "Backend" || self.config.backends
+        kind.name != "Backend" || self.config.backends
     }
 
     fn follow(&mut self, kind: &'static Kind, served: &Served) {
@@ -131,7 +131,7 @@ impl Director {
                 } else if let Some(running) = running {
                     let since = *running.missing_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.config.vanish_after {
-                        tracing::info!(kind = kind.kind, "the CRD is gone: its objects count no more");
+                        tracing::info!(kind = kind.name, "the CRD is gone: its objects count no more");
                         running.withdraw.send_replace(true);
                         self.running.remove(&id);
                     }
@@ -150,7 +150,7 @@ impl Director {
         let withdraw = watch::Sender::new(false);
         let mut progress = Vec::new();
         for selection in self.selections(kind, version) {
-            let publishes = kind.kind == "Namespace" && selection.labels.is_some();
+            let publishes = kind.name == "Namespace" && selection.labels.is_some();
             let mut watcher =
                 Watcher::new(self.api.clone(), selection, self.config.page_size, self.sink.clone());
             if publishes {
@@ -166,12 +166,11 @@ impl Director {
     fn selections(&self, kind: &'static Kind, version: &'static str) -> Vec<Selection> {
         let whole = |namespace: &str| Selection::whole(kind, version, namespace.into());
         match &self.config.scope {
-            Scope::Cluster => vec![whole("")],
-            Scope::Namespaces(names) if kind.kind == "Namespace" => {
+            Scope::Namespaces(names) if kind.name == "Namespace" => {
                 names.iter().map(|name| Selection { name: Some(name.as_str().into()), ..whole("") }).collect()
             }
             Scope::Namespaces(names) if kind.namespaced => names.iter().map(|name| whole(name)).collect(),
-            Scope::Selector(labels) if kind.kind == "Namespace" => {
+            Scope::Selector(labels) if kind.name == "Namespace" => {
                 vec![Selection { labels: Some(labels.as_str().into()), ..whole("") }]
             }
             Scope::Selector(_) if kind.namespaced => {

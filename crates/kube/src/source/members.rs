@@ -8,6 +8,8 @@ use tokio::sync::watch;
 
 /// A set that changes; `None` until it is known.
 pub(super) type Names = watch::Receiver<Option<Arc<BTreeSet<Arc<str>>>>>;
+/// Who says so.
+pub(super) type NamesSender = watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
@@ -72,7 +74,7 @@ impl Members {
             None => false,
         };
         if !changed {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -18,19 +18,19 @@ pub(super) async fn probe(api: &Api, kinds: &'static [Kind]) -> Result<Served, E
     for kind in kinds.iter().filter(|kind| kind.need != Need::Builtin) {
         versions.extend(kind.versions.iter().map(|version| (kind.group, *version)));
     }
-    let mut found = BTreeMap::new();
+    let mut by_version = BTreeMap::new();
     for (group, version) in versions {
-        found.insert((group, version), resources(api, group, version).await?);
+        by_version.insert((group, version), resources(api, group, version).await?);
     }
     let serves = |kind: &Kind, version: &str| {
-        found.get(&(kind.group, version)).is_some_and(|resources| resources.contains(kind.plural))
+        by_version.get(&(kind.group, version)).is_some_and(|resources| resources.contains(kind.plural))
     };
-    let served = kinds.iter().filter_map(|kind| {
+    let found = kinds.iter().filter_map(|kind| {
         let version =
             kind.versions.iter().find(|version| kind.need == Need::Builtin || serves(kind, version));
         Some(((kind.group, kind.plural), *version?))
     });
-    Ok(served.collect())
+    Ok(found.collect())
 }
 
 /// The plurals of a version; empty when it is not served.

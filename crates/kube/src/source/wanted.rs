@@ -9,7 +9,7 @@ use gatehouse_translate::Change;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::members::{Members, Names};
+use super::members::{Members, Names, NamesSender};
 use super::watcher::{Selection, Sink, Watcher};
 use super::{Scope, SecretMode, SourceConfig, SourceEvent};
 use crate::api::Api;
@@ -20,7 +20,7 @@ use crate::kinds::Kind;
 struct Namespace {
     names: BTreeSet<Arc<str>>,
     /// One watcher for the whole namespace, which follows this set.
-    whole: Option<(watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>, AbortHandle)>,
+    whole: Option<(NamesSender, AbortHandle)>,
     /// One watcher for each name.
     single: BTreeMap<Arc<str>, AbortHandle>,
 }
@@ -49,7 +49,7 @@ impl Wanted {
         config: &SourceConfig,
         sink: Sink,
         kind: &'static Kind,
-        selected: &watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>,
+        selected: &NamesSender,
     ) -> Self {
         let (permitted, whole_from) = match (&config.secrets, &config.scope) {
             (SecretMode::Namespaces(names), _) => (Some(names.clone()), 0),
@@ -81,7 +81,7 @@ impl Wanted {
         for (key, wanted) in wants {
             if wanted && !self.may_read(&key.namespace) {
                 self.sink.health.report(
-                    &format!("{} {key}", self.kind.kind),
+                    &format!("{} {key}", self.kind.name),
                     "it is wanted, but its namespace is not among those that may be read; it counts as absent",
                 );
                 answers.push(Change::Remove(self.id(&key)));
@@ -92,7 +92,7 @@ impl Wanted {
                 namespace.names.insert(key.name.clone());
             } else {
                 namespace.names.remove(&key.name);
-                self.sink.health.clear(&format!("{} {key}", self.kind.kind));
+                self.sink.health.clear(&format!("{} {key}", self.kind.name));
                 // Its value may be old when it is wanted again.
                 answers.push(Change::Forget(self.id(&key)));
             }
@@ -161,7 +161,7 @@ impl Wanted {
     fn id(&self, key: &NamespacedName) -> ObjectRef {
         ObjectRef {
             group: self.kind.group.to_owned(),
-            kind: self.kind.kind.to_owned(),
+            kind: self.kind.name.to_owned(),
             namespace: key.namespace.to_string(),
             name: key.name.to_string(),
         }

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::SourceEvent;
-use super::members::Members;
+use super::members::{Members, NamesSender};
 use super::page::{Head, Page};
 use crate::api::{Api, Target};
 use crate::backoff::Backoff;
@@ -102,7 +102,7 @@ pub(super) struct Watcher {
     gate: Option<Arc<Semaphore>>,
     progress: watch::Sender<Progress>,
     /// Names of the objects, for those whose scope they are.
-    names: Option<watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>>,
+    names: Option<NamesSender>,
     /// What was handed out and not removed.
     known: BTreeSet<NamespacedName>,
     /// Subject of our troubles.
@@ -128,7 +128,7 @@ impl Watcher {
     pub(super) fn new(api: Api, selection: Selection, page_size: u32, sink: Sink) -> Self {
         let target = selection.target();
         let mut operation = target.operation("watch");
-        operation.name = selection.name.as_deref().unwrap_or_default().to_owned();
+        selection.name.as_deref().unwrap_or_default().clone_into(&mut operation.name);
         let subject = operation.to_string();
         Self {
             api,
@@ -148,7 +148,7 @@ impl Watcher {
         self
     }
 
-    pub(super) fn publish_names(mut self, names: watch::Sender<Option<Arc<BTreeSet<Arc<str>>>>>) -> Self {
+    pub(super) fn publish_names(mut self, names: NamesSender) -> Self {
         self.names = Some(names);
         self
     }
@@ -200,9 +200,8 @@ impl Watcher {
         loop {
             let opened = Instant::now();
             match self.watch(&mut version).await {
-                Ok(End::Relist) => return,
                 Ok(End::Closed) => {}
-                Err(Error { cause: Cause::Gone, .. }) => return,
+                Ok(End::Relist) | Err(Error { cause: Cause::Gone, .. }) => return,
                 Err(error) => {
                     if !matches!(error.cause, Cause::Unreachable(_)) {
                         refused += 1;
@@ -320,12 +319,12 @@ impl Watcher {
         for event in events {
             match event {
                 Ok(WatchEvent::Added(item) | WatchEvent::Modified(item)) => {
-                    *version = self.versioned(&item, version);
+                    *version = version_of(&item, version);
                     let key = self.take(&item, &mut changes);
                     self.known.extend(key);
                 }
                 Ok(WatchEvent::Deleted(item)) => {
-                    *version = self.versioned(&item, version);
+                    *version = version_of(&item, version);
                     self.deleted(&item, &mut changes);
                 }
                 Ok(WatchEvent::Bookmark(bookmark)) => *version = bookmark.metadata.resource_version,
@@ -355,7 +354,7 @@ impl Watcher {
             Ok(decoded) => decoded,
             Err(error) => {
                 let head = Head::of(item);
-                let subject = format!("{} {}", self.selection.kind.kind, head.key());
+                let subject = format!("{} {}", self.selection.kind.name, head.key());
                 self.sink.health.report(&subject, format!("it cannot be read and is left out: {error}"));
                 // What was known of it stays: an object that we do not understand is not one that is gone.
                 return self.known.get(&head.key()).cloned();
@@ -391,22 +390,6 @@ impl Watcher {
 
     fn counts(&self, key: &NamespacedName) -> bool {
         self.selection.members.as_ref().is_none_or(|members| members.contain(key))
-    }
-
-    fn versioned(&self, item: &RawValue, old: &str) -> String {
-        #[derive(Deserialize)]
-        struct Versioned<'a> {
-            #[serde(borrow)]
-            metadata: Version<'a>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Version<'a> {
-            #[serde(borrow)]
-            resource_version: &'a str,
-        }
-        serde_json::from_str::<Versioned<'_>>(item.get())
-            .map_or_else(|_| old.to_owned(), |item| item.metadata.resource_version.to_owned())
     }
 
     /// Who counts has changed: those who left are removed; says whether there are new ones.
@@ -482,7 +465,7 @@ impl Watcher {
             let ids = self.asked_for();
             self.hand_on(ids.iter().map(|key| Change::Forget(self.id(key))).collect()).await;
             // Only what we cannot do without may hold up all the rest.
-            let scope = self.selection.kind.kind == "Namespace" && self.selection.name.is_some();
+            let scope = self.selection.kind.name == "Namespace" && self.selection.name.is_some();
             if self.selection.kind.need == Need::Optional || scope {
                 self.listed();
             }
@@ -492,7 +475,7 @@ impl Watcher {
     fn id(&self, key: &NamespacedName) -> gatehouse_api::ObjectRef {
         gatehouse_api::ObjectRef {
             group: self.selection.kind.group.to_owned(),
-            kind: self.selection.kind.kind.to_owned(),
+            kind: self.selection.kind.name.to_owned(),
             namespace: key.namespace.to_string(),
             name: key.name.to_string(),
         }
@@ -509,4 +492,20 @@ impl Watcher {
         let operation = self.selection.target().operation("list");
         Error { operation, cause: Cause::Other(format!("the list cannot be read: {error}")) }
     }
+}
+
+/// The version of an object, or the old one where it says none.
+fn version_of(item: &RawValue, old: &str) -> String {
+    #[derive(Deserialize)]
+    struct Versioned<'a> {
+        #[serde(borrow)]
+        metadata: Version<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version<'a> {
+        resource_version: &'a str,
+    }
+    serde_json::from_str::<Versioned<'_>>(item.get())
+        .map_or_else(|_| old.to_owned(), |item| item.metadata.resource_version.to_owned())
 }

@@ -144,14 +144,14 @@ impl Ledger {
         }
     }
 
-    pub(super) fn desire(&mut self, key: Key, desired: Desired) {
+    pub(super) fn desire(&mut self, key: &Key, desired: Desired) {
         let entry = self.entries.entry(key.clone()).or_default();
         if entry.desired.as_ref() != Some(&desired) {
             entry.writes = 0;
             entry.backoff.reset();
         }
         entry.desired = Some(desired);
-        self.check(&key);
+        self.check(key);
     }
 
     pub(super) fn see(&mut self, key: &Key, seen: Option<Seen>) {

@@ -47,15 +47,15 @@ impl StatusObserver {
             status: Value,
         }
         let status = serde_json::from_str::<WithStatus>(item.get()).unwrap_or_default().status;
-        let digest = Digest::of(Shape::of_kind(kind.kind), &status, &self.controllers);
+        let digest = Digest::of(Shape::of_kind(kind.name), &status, &self.controllers);
         self.send(
-            Key { kind: kind.kind, object: key.clone() },
+            Key { kind: kind.name, object: key.clone() },
             Some(Seen { version: number(version), digest }),
         );
     }
 
     pub(crate) fn gone(&self, kind: &'static Kind, key: &NamespacedName) {
-        self.send(Key { kind: kind.kind, object: key.clone() }, None);
+        self.send(Key { kind: kind.name, object: key.clone() }, None);
     }
 
     fn send(&self, key: Key, seen: Option<Seen>) {

@@ -88,7 +88,7 @@ impl StatusWriter {
     /// the writer reads, and shows it when somebody else has changed our part.
     pub fn start(
         api: Api,
-        config: WriterConfig,
+        config: &WriterConfig,
         leadership: watch::Receiver<Leadership>,
         health: Health,
     ) -> (Self, StatusObserver) {
@@ -102,7 +102,7 @@ impl StatusWriter {
             health,
             counters: counters.clone(),
         };
-        tokio::spawn(Actor::new(attempt, &config).run(inbox, leadership));
+        tokio::spawn(Actor::new(attempt, config).run(inbox, leadership));
         (Self { messages: messages.clone(), counters }, StatusObserver { messages, controllers })
     }
 
@@ -189,13 +189,13 @@ impl Actor {
                 let object =
                     NamespacedName::new(change.object.namespace.as_str(), change.object.name.as_str());
                 let status = change.json();
-                let shape = Shape::of_kind(kind.kind);
+                let shape = Shape::of_kind(kind.name);
                 let digest = match &status {
                     Some(status) => Digest::of(shape, status, &self.attempt.controllers),
                     None => Digest::nothing(),
                 };
                 let desired = Desired { status: change.status, generation: change.generation, digest };
-                self.ledger.desire(Key { kind: kind.kind, object }, desired);
+                self.ledger.desire(&Key { kind: kind.name, object }, desired);
             }
         }
     }
@@ -269,10 +269,10 @@ impl Attempt {
     }
 
     async fn once(&self, key: &Key, desired: &Desired) -> Result<Outcome, Error> {
-        let Some(kind) = kinds::WATCHED.iter().find(|kind| kind.kind == key.kind) else {
+        let Some(kind) = kinds::WATCHED.iter().find(|kind| kind.name == key.kind) else {
             return Ok(Outcome::Gone);
         };
-        let shape = Shape::of_kind(kind.kind);
+        let shape = Shape::of_kind(kind.name);
         let resource = kind.resource(kind.versions[0]);
         let target = Target::one(resource, &key.object.namespace, &key.object.name);
         let mut live: Value = self.api.get(&target).await?;

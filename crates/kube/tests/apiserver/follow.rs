@@ -49,9 +49,8 @@ impl Follow {
                 self.take(event);
             }
         });
-        if waited.await.is_err() {
-            panic!("never: {what}; troubles: {:?}", self.health.watch().borrow());
-        }
+        let came = waited.await.is_ok();
+        assert!(came, "never: {what}; troubles: {:?}", self.health.watch().borrow());
     }
 
     pub(super) async fn synced(&mut self) {

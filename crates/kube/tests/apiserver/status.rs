@@ -28,7 +28,8 @@ struct Rig {
 async fn rig(server: &ApiServer, namespace: &str) -> Rig {
     let (leads, leadership) = watch::channel(Leadership::Leader);
     let config = WriterConfig { controllers: vec![OURS.into()], ..WriterConfig::default() };
-    let (writer, observer) = StatusWriter::start(api(server, "admin"), config, leadership, Health::default());
+    let (writer, observer) =
+        StatusWriter::start(api(server, "admin"), &config, leadership, Health::default());
     let scope = Scope::Namespaces([namespace.to_owned()].into());
     let config = SourceConfig { scope, ..SourceConfig::default() };
     let mut follow = Follow::observed(api(server, "admin"), config, Some(observer));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// Long enough for a busy machine; nothing waits for it when all is well.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
 
@@ -62,8 +62,8 @@ impl Admin {
         self.call(Method::POST, collection, object).await
     }
 
-    pub(super) async fn patch(&self, path: &str, patch: &Value) -> Value {
-        self.call(Method::PATCH, path, patch).await
+    pub(super) async fn patch(&self, path: &str, change: &Value) -> Value {
+        self.call(Method::PATCH, path, change).await
     }
 
     pub(super) async fn delete(&self, path: &str) {

@@ -18,7 +18,7 @@ fn since(mut condition: Value, time: &str) -> Value {
     condition
 }
 
-fn parent(controller: &str, gateway: &str, conditions: Vec<Value>) -> Value {
+fn parent(controller: &str, gateway: &str, conditions: &[Value]) -> Value {
     json!({ "parentRef": { "name": gateway }, "controllerName": controller, "conditions": conditions })
 }
 
@@ -67,12 +67,12 @@ fn our_conditions_addresses_and_listeners_leave_when_they_are_not_desired() {
 #[test]
 fn entries_of_all_our_names_are_replaced_and_leave_with_their_parents() {
     let live = json!({ "parents": [
-        parent(OURS[1], "a", vec![since(condition("Accepted", "True"), THEN)]),
-        parent(OURS[0], "gone", vec![]),
+        parent(OURS[1], "a", &[since(condition("Accepted", "True"), THEN)]),
+        parent(OURS[0], "gone", &[]),
     ] });
-    let desired = json!({ "parents": [parent(OURS[0], "a", vec![condition("Accepted", "True")])] });
+    let desired = json!({ "parents": [parent(OURS[0], "a", &[condition("Accepted", "True")])] });
     let merged = merge(Shape::Route, &live, Some(&desired), OURS, NOW);
-    let expected = parent(OURS[0], "a", vec![since(condition("Accepted", "True"), THEN)]);
+    let expected = parent(OURS[0], "a", &[since(condition("Accepted", "True"), THEN)]);
     assert_eq!(merged, json!({ "parents": [expected] }));
 }
 
@@ -105,7 +105,7 @@ fn conditions(timed: bool) -> impl Strategy<Value = Vec<Value>> {
 fn entry(controllers: Vec<&'static str>, timed: bool) -> impl Strategy<Value = Value> {
     (prop::sample::select(controllers), "[a-d]", prop::option::of(0..3), conditions(timed)).prop_map(
         |(controller, gateway, section, conditions)| {
-            let mut entry = parent(controller, &gateway, conditions);
+            let mut entry = parent(controller, &gateway, &conditions);
             if let Some(section) = section {
                 entry["parentRef"]["sectionName"] = format!("s{section}").into();
             }
