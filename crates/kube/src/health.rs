@@ -40,6 +40,13 @@ impl Health {
         });
     }
 
+    /// Notes a trouble that many meet, each in slightly other words: the first one's stay.
+    pub fn report_once(&self, subject: &str, text: impl Into<String>) {
+        if !self.seen.borrow().contains_key(subject) {
+            self.report(subject, text);
+        }
+    }
+
     /// Ends a trouble.
     pub fn clear(&self, subject: &str) {
         self.edit(|problems| {
@@ -56,5 +63,33 @@ impl Health {
         if change(&mut problems) {
             self.seen.send_replace(Arc::new(problems.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_stands_while_it_lasts_and_the_last_words_count() {
+        let health = Health::default();
+        let seen = health.watch();
+        health.report("a", "first");
+        health.report("a", "second");
+        health.report_once("a", "third");
+        assert_eq!(**seen.borrow(), Problems::from([("a".to_owned(), "second".to_owned())]));
+        health.clear("a");
+        assert!(seen.borrow().is_empty());
+    }
+
+    #[test]
+    fn same_trouble_again_wakes_nobody() {
+        let health = Health::default();
+        let mut seen = health.watch();
+        health.report("a", "text");
+        seen.mark_unchanged();
+        health.report("a", "text");
+        health.clear("b");
+        assert!(!seen.has_changed().expect("open"));
     }
 }

@@ -103,6 +103,8 @@ pub(super) struct Watcher {
     progress: watch::Sender<Progress>,
     /// Names of the objects, for those whose scope they are.
     names: Option<NamesSender>,
+    /// Whether it was said that what is asked for cannot be read.
+    forgotten: bool,
     /// What was handed out and not removed.
     known: BTreeSet<NamespacedName>,
     /// Subject of our troubles.
@@ -138,6 +140,7 @@ impl Watcher {
             gate: None,
             progress: watch::Sender::new(Progress::Listing),
             names: None,
+            forgotten: false,
             known: BTreeSet::new(),
             subject,
         }
@@ -446,12 +449,13 @@ impl Watcher {
         self.progress.send_replace(Progress::Listed);
     }
 
-    fn well(&self) {
+    fn well(&mut self) {
+        self.forgotten = false;
         self.sink.health.clear(&self.subject);
         self.sink.health.clear(super::API_SERVER);
     }
 
-    async fn failed(&self, error: &Error) {
+    async fn failed(&mut self, error: &Error) {
         match &error.cause {
             Cause::Gone => return,
             Cause::Unreachable(_) => {
@@ -461,9 +465,11 @@ impl Watcher {
             _ => self.sink.health.report(&self.subject, error.to_string()),
         }
         if matches!(error.cause, Cause::Forbidden { .. }) {
-            // Unknown, not absent: what was built from the last value stays.
-            let ids = self.asked_for();
-            self.hand_on(ids.iter().map(|key| Change::Forget(self.id(key))).collect()).await;
+            if !std::mem::replace(&mut self.forgotten, true) {
+                // Unknown, not absent: what was built from the last value stays.
+                let ids = self.asked_for();
+                self.hand_on(ids.iter().map(|key| Change::Forget(self.id(key))).collect()).await;
+            }
             // Only what we cannot do without may hold up all the rest.
             let scope = self.selection.kind.name == "Namespace" && self.selection.name.is_some();
             if self.selection.kind.need == Need::Optional || scope {

@@ -255,6 +255,7 @@ impl Attempt {
             match self.once(key, desired).await {
                 Ok(outcome) => {
                     self.health.clear(&subject(key));
+                    self.health.clear(&rights(key));
                     self.health.clear(API_SERVER);
                     return outcome;
                 }
@@ -306,6 +307,8 @@ impl Attempt {
         match &error.cause {
             Cause::NotFound | Cause::NotServed => return Outcome::Gone,
             Cause::Unreachable(_) => self.health.report(API_SERVER, error.cause.to_string()),
+            // One text for all: the same right is missing for each of them.
+            Cause::Forbidden { .. } => self.health.report_once(&rights(key), error.to_string()),
             _ => self.health.report(&subject(key), error.to_string()),
         }
         self.counters.failed.fetch_add(1, Ordering::Relaxed);
@@ -315,6 +318,10 @@ impl Attempt {
 
 fn subject(key: &Key) -> String {
     format!("status of {key}")
+}
+
+fn rights(key: &Key) -> String {
+    format!("rights to the status of {}", key.kind)
 }
 
 /// An object without a status has nothing in it.
