@@ -43,14 +43,14 @@ impl std::fmt::Debug for Api {
 impl Api {
     /// Reads the configuration. Does not wait for the API server: it need not be there yet.
     pub async fn connect(connection: &Connection) -> Result<Self, Error> {
-        let failed = |cause| Error {
-            operation: Box::new(Operation {
+        let failed = |cause| {
+            let operation = Operation {
                 verb: "configure",
                 resource: "the connection to the API server".into(),
                 namespace: String::new(),
                 name: connection.kubeconfig.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
-            }),
-            cause: Cause::Other(cause),
+            };
+            Error::new(operation, Cause::Other(cause))
         };
         let options =
             kube::config::KubeConfigOptions { context: connection.context.clone(), ..Default::default() };
@@ -92,18 +92,18 @@ impl Api {
 
     /// What is served under a path; `None` when nothing is.
     pub(crate) async fn discover<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Error> {
-        let operation = Box::new(Operation {
+        let operation = Operation {
             verb: "discover",
             resource: path.to_owned(),
             namespace: String::new(),
             name: String::new(),
-        });
-        let other = |e: String| Error { operation: operation.clone(), cause: Cause::Other(e) };
+        };
+        let other = |e: String| Error::new(operation.clone(), Cause::Other(e));
         let request = Request::get(path).body(Vec::new()).map_err(|e| other(e.to_string()))?;
         match tokio::time::timeout(TIME_LIMIT, self.client.request_text(request)).await {
             Ok(Ok(text)) => serde_json::from_str(&text).map(Some).map_err(|e| other(e.to_string())),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-            Ok(Err(error)) => Err(Error { operation, cause: Cause::new(error, false, &self.role) }),
+            Ok(Err(error)) => Err(Error::new(operation, Cause::new(error, false, &self.role))),
             Err(_) => Err(timed_out(operation)),
         }
     }
@@ -150,7 +150,7 @@ impl Api {
         let call = Call { verb: "watch", method: Method::GET, target, query, patch: false };
         let failed = {
             let (operation, role) = (target.operation("watch"), self.role.clone());
-            move |error| Error { operation: operation.clone(), cause: Cause::new(error, false, &role) }
+            move |error| Error::new(operation.clone(), Cause::new(error, false, &role))
         };
         let opened = self.client.request_events(call.build(None)?);
         let stream = tokio::time::timeout(TIME_LIMIT, opened)
@@ -162,13 +162,13 @@ impl Api {
 
     /// An error that came as an event of a watch.
     pub(crate) fn watch_error(&self, target: &Target<'_>, status: &kube::core::Status) -> Error {
-        Error { operation: target.operation("watch"), cause: Cause::from_status(status, false, &self.role) }
+        Error::new(target.operation("watch"), Cause::from_status(status, false, &self.role))
     }
 
     async fn request<T: DeserializeOwned>(&self, call: Call<'_>, body: Option<Vec<u8>>) -> Result<T, Error> {
         let operation = call.target.operation(call.verb);
         let text = self.request_text(call, body).await?;
-        serde_json::from_str(&text).map_err(|e| Error { operation, cause: Cause::Other(e.to_string()) })
+        serde_json::from_str(&text).map_err(|e| Error::new(operation, Cause::Other(e.to_string())))
     }
 
     async fn request_text(&self, call: Call<'_>, body: Option<Vec<u8>>) -> Result<String, Error> {
@@ -177,19 +177,18 @@ impl Api {
         let answer = tokio::time::timeout(TIME_LIMIT, self.client.request_text(call.build(body)?));
         match answer.await {
             Ok(Ok(text)) => Ok(text),
-            Ok(Err(error)) => Err(Error { operation, cause: Cause::new(error, named, &self.role) }),
+            Ok(Err(error)) => Err(Error::new(operation, Cause::new(error, named, &self.role))),
             Err(_) => Err(timed_out(operation)),
         }
     }
 }
 
-fn timed_out(operation: Box<Operation>) -> Error {
-    Error { operation, cause: Cause::Unreachable(format!("no answer within {} s", TIME_LIMIT.as_secs())) }
+fn timed_out(operation: Operation) -> Error {
+    Error::new(operation, Cause::Unreachable(format!("no answer within {} s", TIME_LIMIT.as_secs())))
 }
 
 fn bytes(body: &impl Serialize, target: &Target<'_>) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(body)
-        .map_err(|e| Error { operation: target.operation("encode"), cause: Cause::Other(e.to_string()) })
+    serde_json::to_vec(body).map_err(|e| Error::new(target.operation("encode"), Cause::Other(e.to_string())))
 }
 
 /// A resource as URLs name it.
@@ -238,7 +237,7 @@ impl<'a> Target<'a> {
         path
     }
 
-    pub(crate) fn operation(&self, verb: &'static str) -> Box<Operation> {
+    pub(crate) fn operation(&self, verb: &'static str) -> Operation {
         let ResourceType { group, plural, .. } = self.resource;
         let mut resource = plural.to_owned();
         if !group.is_empty() {
@@ -248,7 +247,7 @@ impl<'a> Target<'a> {
             resource = format!("{resource}/{subresource}");
         }
         let name = self.name.unwrap_or_default().to_owned();
-        Box::new(Operation { verb, resource, namespace: self.namespace.to_owned(), name })
+        Operation { verb, resource, namespace: self.namespace.to_owned(), name }
     }
 }
 
@@ -275,10 +274,7 @@ impl Call<'_> {
             .header(http::header::ACCEPT, "application/json")
             .header(http::header::CONTENT_TYPE, content)
             .body(body.unwrap_or_default())
-            .map_err(|e| Error {
-                operation: self.target.operation(self.verb),
-                cause: Cause::Other(e.to_string()),
-            })
+            .map_err(|e| Error::new(self.target.operation(self.verb), Cause::Other(e.to_string())))
     }
 }
 

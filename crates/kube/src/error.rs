@@ -12,6 +12,12 @@ pub struct Error {
     pub cause: Cause,
 }
 
+impl Error {
+    pub(crate) fn new(operation: Operation, cause: Cause) -> Self {
+        Self { operation: Box::new(operation), cause }
+    }
+}
+
 /// A request in the words of Kubernetes' access rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {

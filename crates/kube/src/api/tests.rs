@@ -17,10 +17,10 @@ fn paths_follow_group_namespace_and_subresource() {
 #[test]
 fn forbidden_names_verb_resource_namespace_and_role() {
     let status = kube::core::Status { code: 403, message: "no".into(), ..Default::default() };
-    let error = Error {
-        operation: Target::all(SECRETS, "shop").operation("list"),
-        cause: Cause::from_status(&status, false, "ClusterRole \"gatehouse\""),
-    };
+    let error = Error::new(
+        Target::all(SECRETS, "shop").operation("list"),
+        Cause::from_status(&status, false, "ClusterRole \"gatehouse\""),
+    );
     let text = error.to_string();
     for part in ["list secrets", "namespace shop", "ClusterRole \"gatehouse\""] {
         assert!(text.contains(part), "{text}");

@@ -161,7 +161,7 @@ impl Keeper {
             Err(Error { cause: Cause::NotFound, .. }) => None,
             Err(error) => return Err(error),
         };
-        let failed = |error: String| Error { operation: target.operation("use"), cause: Cause::Other(error) };
+        let failed = |error: String| Error::new(target.operation("use"), Cause::Other(error));
         let times = Times {
             now: jiff::Timestamp::now(),
             authority_days: self.config.authority_days,

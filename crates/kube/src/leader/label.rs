@@ -89,7 +89,7 @@ impl Keeper {
         let target = Target::all(PODS, &self.namespace);
         let text = self.api.list(&target, &[("labelSelector", &format!("{}=true", self.pod.label))]).await?;
         let pods: Pods = serde_json::from_str(&text)
-            .map_err(|e| Error { operation: target.operation("list"), cause: Cause::Other(e.to_string()) })?;
+            .map_err(|e| Error::new(target.operation("list"), Cause::Other(e.to_string())))?;
         let names = pods.items.iter().filter_map(|pod| pod["metadata"]["name"].as_str());
         Ok(names.filter(|name| *name != self.pod.name).map(str::to_owned).collect())
     }

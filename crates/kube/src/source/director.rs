@@ -1,7 +1,6 @@
 //! Decides what is watched: starts watchers as kinds appear, withdraws them when kinds vanish, says when all is listed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gatehouse_model::NamespacedName;

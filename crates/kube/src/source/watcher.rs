@@ -496,7 +496,7 @@ impl Watcher {
 
     fn unreadable(&self, error: &serde_json::Error) -> Error {
         let operation = self.selection.target().operation("list");
-        Error { operation, cause: Cause::Other(format!("the list cannot be read: {error}")) }
+        Error::new(operation, Cause::Other(format!("the list cannot be read: {error}")))
     }
 }
 
