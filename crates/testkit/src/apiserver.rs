@@ -69,6 +69,10 @@ impl ApiServer {
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
+            let ended = self.server.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if ended.is_some() {
+                bail!("the API server has ended\n{}", self.log("kube-apiserver"));
+            }
         }
         Ok(())
     }
@@ -131,7 +135,7 @@ impl ApiServer {
             format!("--token-auth-file={}", path("tokens.csv")),
             "--authorization-mode=RBAC".into(),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
-            format!("--service-account-key-file={}", path("accounts.key")),
+            format!("--service-account-key-file={}", path("accounts.pub")),
             format!("--service-account-signing-key-file={}", path("accounts.key")),
             // Pods are made by hand here.
             "--disable-admission-plugins=ServiceAccount".into(),
@@ -209,7 +213,9 @@ fn write_keys(directory: &Path) -> Result<()> {
     let server = server.signed_by(&server_key, &Issuer::from_params(&authority, &key))?;
     write("server.crt", server.pem().as_bytes())?;
     write("server.key", server_key.serialize_pem().as_bytes())?;
-    write("accounts.key", KeyPair::generate()?.serialize_pem().as_bytes())?;
+    let accounts_key = KeyPair::generate()?;
+    write("accounts.key", accounts_key.serialize_pem().as_bytes())?;
+    write("accounts.pub", accounts_key.public_key_pem().as_bytes())?;
     let users = USERS.iter().map(|(user, group)| format!("{},{user},{user},\"{group}\"\n", token(user)));
     write("tokens.csv", users.collect::<String>().as_bytes())
 }
@@ -232,13 +238,23 @@ fn spawn(directory: &Path, name: &str, variable: &str, arguments: &[String]) -> 
     let program = std::env::var_os(variable)
         .with_context(|| format!("{variable} names no program: run `make apiserver-test`, which sets it"))?;
     // When we end, however that is, the pipe closes and the program is ended too: a test that panics leaves nothing behind.
-    let guard = r#""$@" </dev/null & program=$!; cat >/dev/null; kill -9 "$program"; wait "$program""#;
+    let guard = r#"
+        exec 3<&0
+        "$@" </dev/null 3<&- & program=$!
+        (cat <&3 >/dev/null; kill -9 "$program") & guard=$!
+        wait "$program"
+        kill "$guard"
+        [ "$REMOVE" = "" ] || rm -rf "$REMOVE"
+    "#;
     let log = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(directory.join(format!("{name}.log")))
         .with_context(|| format!("write the log of {name}"))?;
+    // Whoever shares a server never drops it: its data goes with etcd.
+    let remove = if name == "etcd" { directory } else { Path::new("") };
     Command::new("sh")
+        .env("REMOVE", remove)
         .args(["-c", guard, "sh"])
         .arg(&program)
         .args(arguments)

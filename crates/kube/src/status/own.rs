@@ -66,6 +66,8 @@ impl Digest {
             match (shape, *field) {
                 (Shape::Route, "parents") => feed_parents(&mut hasher, value, controllers),
                 (Shape::Whole, "parents") | (Shape::Route, _) => {}
+                // Said or not: conditions that are not ours make no difference.
+                (Shape::Whole, "conditions") => feed_conditions(&mut hasher, value),
                 (Shape::Whole, field) if !is_empty(value) => {
                     feed_text(&mut hasher, field);
                     feed_field(&mut hasher, field, value);
@@ -102,14 +104,15 @@ fn feed_parents(hasher: &mut blake3::Hasher, parents: &Value, controllers: &[imp
 
 fn feed_field(hasher: &mut blake3::Hasher, field: &str, value: &Value) {
     match field {
-        "conditions" => feed_conditions(hasher, value),
         "listeners" => {
             for listener in value.as_array().into_iter().flatten() {
                 feed_text(hasher, "listener");
-                for (key, value) in sorted(listener).filter(|(_, value)| !is_empty(value)) {
+                let said = |(key, value): &(&str, &Value)| *key != "conditions" && !is_empty(value);
+                for (key, value) in sorted(listener).filter(said) {
                     feed_text(hasher, key);
-                    if key == "conditions" { feed_conditions(hasher, value) } else { feed(hasher, value) }
+                    feed(hasher, value);
                 }
+                feed_conditions(hasher, &listener["conditions"]);
             }
         }
         _ => feed(hasher, value),
