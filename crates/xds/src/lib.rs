@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Make before break: nothing is sent that names a cluster which is not warm on that stream (or a second has passed);
-//! a cluster leaves only after everything that may name it was acknowledged as gone, and a linger later. A refused
+//! what a change takes away does not wait for that; a cluster leaves only after everything that may name it was acknowledged as gone, and a linger later. A refused
 //! response is taken apart until the bad resource is known; everything else goes on.
 //!
 //! What the caller guarantees: versions are hashes of bytes; a cluster has endpoints under its own name if and only if
@@ -30,7 +30,7 @@ mod table;
 pub use codec::{DeltaCodec, encode, encoded_len};
 pub use config::Config;
 pub use event::{Event, FleetId, Notice, What};
-pub use resource::{Body, Resource, table_of};
+pub use resource::{Resource, table_of};
 pub use server::{MAX_SOCKET_PATH, ServeError, Server};
 pub use stream::{Holding, Input, Output, Response, Stage, Stream};
 pub use table::{Commit, Need, Table, Watch, WatchChange};
