@@ -276,7 +276,7 @@ impl Candidate {
 
     /// Leaves the lease to whoever comes first.
     async fn release(&self) {
-        let LeaseConfig { namespace, name, identity, retry, .. } = &self.config;
+        let LeaseConfig { namespace, name, identity, renew_deadline, .. } = &self.config;
         let target = Target::one(LEASES, namespace, name);
         let released = async {
             let mut lease: Lease = self.api.get(&target).await?;
@@ -288,7 +288,7 @@ impl Candidate {
             spec.lease_duration_seconds = Some(1);
             self.api.update::<Lease>(&target, &lease).await.map(|_| ())
         };
-        match tokio::time::timeout(*retry, released).await {
+        match tokio::time::timeout(*renew_deadline, released).await {
             Ok(Ok(())) => tracing::info!("the lease is released"),
             Ok(Err(error)) => tracing::warn!(%error, "the lease is left to run out"),
             Err(_) => tracing::warn!("the lease is left to run out: the API server does not answer"),
