@@ -79,6 +79,15 @@ lint: ## Run clippy; a warning is an error
 unit-test: envoy ## Run the Rust tests, golden cases included
 	@cargo test $(LOCKED) --workspace
 
+# The programs come from the cluster's cache. Without them, and without root, the other tests still run: these are behind
+# a cargo feature.
+.PHONY: apiserver-test
+apiserver-test: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/tools/debian-*/usr/bin/etcd)),$(shell command -v etcd))
+apiserver-test: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
+apiserver-test: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
+apiserver-test: ## Run the tests against a real kube-apiserver and etcd, which `make cluster-up` installs
+	@cargo test $(LOCKED) --package gatehouse-kube --features apiserver-tests --test apiserver
+
 .PHONY: doc
 doc: ## Build the API documentation; a warning is an error
 	@RUSTDOCFLAGS="--deny warnings" cargo doc $(LOCKED) --workspace --no-deps
