@@ -108,7 +108,8 @@ async fn stop(
     }
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
+/// Returns at SIGTERM or SIGINT.
+pub(crate) async fn wait_for_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     tokio::select! {
