@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_engine::Change;
+use gatehouse_engine::{Change, SmallMap};
 use gatehouse_model::{Edge, ResourceType};
 use rustc_hash::FxHashMap;
 
@@ -33,11 +33,11 @@ pub(super) struct Host {
     pub(super) sum: u128,
     pub(super) live: bool,
     /// Places that changed since a proxy last accepted the host, with what it held there before.
-    unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
+    unproven: SmallMap<Order, Option<Arc<Fragment>>>,
     withheld: BTreeMap<Order, Withheld>,
     /// What it may be until the clusters that it names are ready; nothing while nobody waits.
     pub(super) meanwhile: Option<Box<Meanwhile>>,
-    trial: Option<Trial<Order>>,
+    trial: Option<Box<Trial<Order>>>,
     /// What stood in for others in a version that was accepted during the trial.
     accepted_instead: BTreeSet<FragmentId>,
     /// The version of the last answer: other proxies may repeat it.
@@ -64,7 +64,7 @@ impl Host {
         change: &Change<HostKey, Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) {
-        let (name, order) = (change.group.name(), &change.order);
+        let (name, order) = (&change.group.name, &change.order);
         // The version may come back, with another question behind it.
         self.answered = None;
         let before = match self.withheld.remove(order) {
@@ -84,14 +84,16 @@ impl Host {
                 instead
             }
         };
-        self.replace(out, &name, order, (before.as_ref(), after.as_ref()));
+        self.replace(out, name, order, (before.as_ref(), after.as_ref()));
         if let Some(trial) = &mut self.trial {
             match (&change.new, known_bad) {
                 (Some(_), None) => trial.join(order.clone()),
                 _ => trial.leave(order),
             }
         }
-        self.unproven.entry(order.clone()).or_insert(before);
+        if !self.unproven.contains_key(order) {
+            self.unproven.insert(order.clone(), before);
+        }
     }
 
     /// Counts one fragment out and another in.
@@ -129,7 +131,7 @@ impl Host {
             }
         }
         let Some(trial) = &mut self.trial else {
-            self.unproven.clear();
+            self.unproven = SmallMap::default();
             return false;
         };
         if self.answered.as_ref() == Some(version) {
@@ -160,7 +162,7 @@ impl Host {
             if suspects.is_empty() && !replaced {
                 return false;
             }
-            self.trial = Some(Trial::of(suspects));
+            self.trial = Some(Box::new(Trial::of(suspects)));
         }
         self.answered = Some(version.clone());
         true
@@ -171,7 +173,7 @@ impl Host {
         &mut self,
         out: &mut FleetChange,
         name: &Arc<str>,
-        fragments: &BTreeMap<Order, Arc<Fragment>>,
+        fragments: &SmallMap<Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) -> Vec<FragmentId> {
         let Some(mut trial) = self.trial.take() else { return Vec::new() };
@@ -210,7 +212,7 @@ impl Host {
         }
         let bad = trial.bad().iter().filter_map(|order| Some(fragments.get(order)?.id.clone())).collect();
         if trial.is_over() {
-            self.unproven.clear();
+            self.unproven = SmallMap::default();
             self.accepted_instead.clear();
         } else {
             self.trial = Some(trial);
