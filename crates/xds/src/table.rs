@@ -16,7 +16,7 @@ use gatehouse_model::{Edge, ResourceType, Target};
 use self::edges::Edges;
 use self::watches::Watches;
 pub use self::watches::{Need, Watch, WatchChange};
-use crate::resource::{PerType, Resource};
+use crate::resource::{Label, PerType, Resource};
 
 /// Names that were removed and are still in the log; beyond it the oldest are forgotten.
 const REMEMBERED_REMOVALS: usize = 4096;
@@ -52,7 +52,15 @@ pub(crate) enum Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) resource: Resource,
+    pub(crate) label: Arc<Label>,
     pub(crate) seen: Option<Instant>,
+}
+
+impl Entry {
+    fn new(resource: Resource, seen: Option<Instant>) -> Self {
+        let label = Label { name: resource.name.clone(), version: Some(resource.version.clone()) };
+        Self { resource, label: Arc::new(label), seen }
+    }
 }
 
 /// A cluster that left the table and that clients may still use.
@@ -142,6 +150,17 @@ impl Table {
         })
     }
 
+    /// The label of a name and version, the table's own if that is its version.
+    pub(crate) fn label(&self, kind: ResourceType, name: &str, version: &str) -> Arc<Label> {
+        match self.entry(kind, name) {
+            Some(entry) if *entry.resource.version == *version => entry.label.clone(),
+            Some(entry) => {
+                Arc::new(Label { name: entry.resource.name.clone(), version: Some(version.into()) })
+            }
+            None => Arc::new(Label { name: name.into(), version: Some(version.into()) }),
+        }
+    }
+
     pub(crate) fn contains(&self, kind: ResourceType, name: &str) -> bool {
         self.live[kind].contains_key(name)
     }
@@ -186,7 +205,7 @@ impl Table {
         if self.live[kind].get(&name).is_some_and(|old| old.resource == resource) {
             return;
         }
-        self.live[kind].insert(name.clone(), Box::new(Entry { resource, seen }));
+        self.live[kind].insert(name.clone(), Box::new(Entry::new(resource, seen)));
         match kind {
             ResourceType::Cluster => {
                 self.tombstones.remove(&name);

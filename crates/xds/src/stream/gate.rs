@@ -100,7 +100,7 @@ impl Stream {
     /// A cluster of which the client never spoke is not warm.
     fn warm(&self, cluster: &str) -> bool {
         let clusters = &self.subs[ResourceType::Cluster];
-        let held = clusters.names.get(cluster).is_some_and(|name| name.held.is_some());
+        let held = clusters.names.get(cluster).is_some_and(|name| name.held().is_some());
         clusters.asked && held && !self.gates.cold.contains_key(cluster)
     }
 
@@ -237,7 +237,7 @@ impl Stream {
     /// in a moment; before it is initialised it may have the one and not the other.
     pub(super) fn cluster_presented(&mut self, cluster: &Arc<str>, table: &Table) {
         let kind = ResourceType::Endpoint;
-        let held = self.subs[kind].names.get(cluster).is_some_and(|name| name.held.is_some());
+        let held = self.subs[kind].names.get(cluster).is_some_and(|name| name.held().is_some());
         let endpoints = held || !table.contains(kind, cluster);
         self.gates
             .cold

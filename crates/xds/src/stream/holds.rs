@@ -8,24 +8,29 @@ use gatehouse_model::{ResourceType, Target};
 use super::{Holding, Stream};
 use crate::table::Table;
 
-/// The watches of one stream.
+/// The watches of one stream; what the client holds takes no memory here.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    /// Needs that the client does not hold, by watch; a flat map as in the table.
+    /// Needs that the client does not hold, by watch; a flat set as in the table.
     unmet: BTreeSet<(u64, Target)>,
-    /// Generation and answer that were told last.
-    told: BTreeMap<u64, (u64, bool)>,
-    /// Watches to be looked at when the input is handled.
-    touched: BTreeSet<u64>,
+    /// Watches to be looked at when the input is handled, and what was told about their needs; nothing if these are new.
+    touched: BTreeMap<u64, Option<bool>>,
 }
 
 impl Holds {
-    pub(super) fn touch(&mut self, watch: u64) {
-        self.touched.insert(watch);
+    /// The watch has other needs now.
+    pub(super) fn renew(&mut self, watch: u64) {
+        self.touched.insert(watch, None);
+    }
+
+    fn touch(&mut self, watch: u64) {
+        if !self.touched.contains_key(&watch) {
+            self.touched.insert(watch, Some(self.held(watch)));
+        }
     }
 
     /// Whether the client holds everything that a watch needs.
-    fn met(&self, watch: u64) -> bool {
+    fn held(&self, watch: u64) -> bool {
         let first = (watch, (ResourceType::ALL[0], Arc::default()));
         self.unmet.range(first..).next().is_none_or(|(other, _)| *other != watch)
     }
@@ -58,26 +63,24 @@ impl Stream {
     /// Looks at all needs of all watches.
     pub(super) fn reset_holds(&mut self, table: &Table) {
         self.holds.unmet.clear();
-        self.holds.told.retain(|watch, _| table.watches.generation(*watch).is_some());
         for watch in table.watches.ids() {
-            self.holds.touch(watch);
+            self.holds.renew(watch);
             for target in table.watches.needs(watch) {
                 self.check_need(watch, target, table);
             }
         }
     }
 
-    /// Tells what changed: an answer for each new generation, except that "no" is the default.
+    /// Tells what changed: an answer for each new generation.
     pub(super) fn report_holds(&mut self, table: &Table) {
-        for watch in std::mem::take(&mut self.holds.touched) {
+        for (watch, told) in std::mem::take(&mut self.holds.touched) {
             let Some(generation) = table.watches.generation(watch) else {
                 // Its needs were met with its removal, each by an entry of the log or by a look at everything.
-                self.holds.told.remove(&watch);
                 continue;
             };
-            let all = self.holds.met(watch);
-            if self.holds.told.insert(watch, (generation, all)) != Some((generation, all)) {
-                self.out.holdings.push(Holding { watch, generation, held: all });
+            let held = self.holds.held(watch);
+            if told != Some(held) {
+                self.out.holdings.push(Holding { watch, generation, held });
             }
         }
     }
