@@ -8,7 +8,7 @@ use gatehouse_model::{ResourceType, Target};
 use crate::event::{Notice, What};
 use crate::resource::Resource;
 use crate::stream::Holding;
-use crate::table::{Table, WatchChange};
+use crate::table::Table;
 
 /// Tells the streams of a server apart.
 pub(crate) type StreamId = u64;
@@ -63,10 +63,9 @@ impl Clients {
     }
 
     /// The watches changed: what is known about their old needs is void.
-    pub(crate) fn committed(&mut self, changes: &[WatchChange], table: &Table) -> Vec<What> {
+    pub(crate) fn committed(&mut self, changed: BTreeSet<u64>, table: &Table) -> Vec<What> {
         let mut news = Vec::new();
-        let ids: BTreeSet<u64> = changes.iter().map(watch_of).collect();
-        for id in ids {
+        for id in changed {
             let Some(generation) = table.watches.generation(id) else {
                 self.watches.remove(&id);
                 continue;
@@ -163,7 +162,7 @@ impl Clients {
     }
 
     fn tell_watches_of(&mut self, target: &Target, table: &Table, news: &mut Vec<What>) {
-        for id in table.watches.of(target.0, &target.1) {
+        for id in table.watches.of(target) {
             self.tell(id, table, news);
         }
     }
@@ -185,13 +184,6 @@ impl Clients {
             by.values().find(|(version, _)| version == needed)
         });
         matching.next().map(|(_, message)| message.clone())
-    }
-}
-
-fn watch_of(change: &WatchChange) -> u64 {
-    match change {
-        WatchChange::Set(watch) => watch.id,
-        WatchChange::Patch { id, .. } | WatchChange::Remove(id) => *id,
     }
 }
 

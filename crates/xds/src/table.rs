@@ -59,7 +59,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 struct Tombstone {
     /// Its endpoints at removal; newer ones in the table win.
-    endpoints: Option<Entry>,
+    endpoints: Option<Box<Entry>>,
     linger: Duration,
     expires: Instant,
 }
@@ -86,7 +86,8 @@ pub struct Table {
     removals: VecDeque<u64>,
     /// Removals up to this position may have been forgotten.
     floor: u64,
-    live: PerType<BTreeMap<Arc<str>, Entry>>,
+    /// Boxed: a tree keeps room for about twice what is in it.
+    live: PerType<BTreeMap<Arc<str>, Box<Entry>>>,
     tombstones: BTreeMap<Arc<str>, Tombstone>,
     secrets: BTreeMap<Arc<str>, Retired>,
     /// When tombstones and retired secrets end; may name some that came back before.
@@ -135,8 +136,8 @@ impl Table {
 
     /// The entry of that name; the endpoints of a cluster that left stay visible while clients may use it.
     pub(crate) fn entry(&self, kind: ResourceType, name: &str) -> Option<&Entry> {
-        self.live[kind].get(name).or_else(|| match kind {
-            ResourceType::Endpoint => self.tombstones.get(name)?.endpoints.as_ref(),
+        self.live[kind].get(name).map(|entry| &**entry).or_else(|| match kind {
+            ResourceType::Endpoint => self.tombstones.get(name)?.endpoints.as_deref(),
             _ => None,
         })
     }
@@ -185,7 +186,7 @@ impl Table {
         if self.live[kind].get(&name).is_some_and(|old| old.resource == resource) {
             return;
         }
-        self.live[kind].insert(name.clone(), Entry { resource, seen });
+        self.live[kind].insert(name.clone(), Box::new(Entry { resource, seen }));
         match kind {
             ResourceType::Cluster => {
                 self.tombstones.remove(&name);

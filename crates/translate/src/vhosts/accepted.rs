@@ -1,8 +1,8 @@
 //! What proxies accepted before a host changed: it stands in for what they refuse.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gatehouse_engine::SmallMap;
 use gatehouse_envoy::encode::Requests;
 use gatehouse_model::RouteKey;
 use rustc_hash::FxHashMap;
@@ -15,13 +15,13 @@ type OfRoute<'a> = Vec<(Requests, &'a Arc<Fragment>)>;
 
 /// What stood at the changed places of a host.
 pub(super) struct Accepted<'a> {
-    places: &'a BTreeMap<Order, Option<Arc<Fragment>>>,
+    places: &'a SmallMap<Order, Option<Arc<Fragment>>>,
     /// Made when it is asked for.
     routes: Option<FxHashMap<&'a RouteKey, OfRoute<'a>>>,
 }
 
 impl<'a> Accepted<'a> {
-    pub(super) fn new(places: &'a BTreeMap<Order, Option<Arc<Fragment>>>) -> Self {
+    pub(super) fn new(places: &'a SmallMap<Order, Option<Arc<Fragment>>>) -> Self {
         Self { places, routes: None }
     }
 

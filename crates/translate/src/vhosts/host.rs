@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_engine::Change;
+use gatehouse_engine::{Change, SmallMap};
 use gatehouse_model::{Edge, ResourceType};
 use rustc_hash::FxHashMap;
 
@@ -34,11 +34,11 @@ pub(super) struct Host {
     pub(super) sum: u128,
     pub(super) live: bool,
     /// Places that changed since a proxy last accepted the host, with what it held there before.
-    unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
+    unproven: SmallMap<Order, Option<Arc<Fragment>>>,
     withheld: BTreeMap<Order, Withheld>,
     /// What it may be until the clusters that it names are ready; nothing while nobody waits.
     pub(super) meanwhile: Option<Box<Meanwhile>>,
-    trial: Option<Trial<Order>>,
+    trial: Option<Box<Trial<Order>>>,
     /// What stood in for others in a version that was accepted during the trial.
     accepted_instead: BTreeSet<FragmentId>,
     /// What the last answer was about, by its sum, and whether it was accepted: other proxies may repeat it.
@@ -65,7 +65,7 @@ impl Host {
         change: &Change<HostKey, Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) {
-        let (name, order) = (change.group.name(), &change.order);
+        let (name, order) = (&change.group.name, &change.order);
         let before = match self.withheld.remove(order) {
             Some(withheld) => withheld.instead,
             None => change.old.clone(),
@@ -86,14 +86,16 @@ impl Host {
                 instead
             }
         };
-        self.replace(out, &name, order, (before.as_ref(), after.as_ref()));
+        self.replace(out, name, order, (before.as_ref(), after.as_ref()));
         if let Some(trial) = &mut self.trial {
             match (&change.new, known_bad) {
                 (Some(_), None) => trial.join(order.clone()),
                 _ => trial.leave(order),
             }
         }
-        self.unproven.entry(order.clone()).or_insert(before);
+        if !self.unproven.contains_key(order) {
+            self.unproven.insert(order.clone(), before);
+        }
     }
 
     /// Counts one fragment out and another in.
@@ -126,7 +128,7 @@ impl Host {
         self.meanwhile = None;
         let Some(mut trial) = self.trial.take() else {
             self.withheld.values_mut().for_each(|withheld| withheld.proven = true);
-            self.unproven.clear();
+            self.unproven = SmallMap::default();
             return false;
         };
         let fresh = self.known().is_none();
@@ -193,7 +195,7 @@ impl Host {
         if suspects.is_empty() && !self.replaces_unproven() {
             return false;
         }
-        self.trial = Some(Trial::of(suspects));
+        self.trial = Some(Box::new(Trial::of(suspects)));
         self.answered = Some((self.sum, false));
         true
     }
@@ -203,7 +205,7 @@ impl Host {
         &mut self,
         out: &mut FleetChange,
         name: &Arc<str>,
-        fragments: &BTreeMap<Order, Arc<Fragment>>,
+        fragments: &SmallMap<Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) -> Vec<FragmentId> {
         let Some(mut trial) = self.trial.take() else { return Vec::new() };
@@ -229,8 +231,8 @@ impl Host {
         &mut self,
         out: &mut FleetChange,
         name: &Arc<str>,
-        (trial, unproven): (&mut Trial<Order>, &BTreeMap<Order, Option<Arc<Fragment>>>),
-        fragments: &BTreeMap<Order, Arc<Fragment>>,
+        (trial, unproven): (&mut Trial<Order>, &SmallMap<Order, Option<Arc<Fragment>>>),
+        fragments: &SmallMap<Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) {
         let known_bad = |order: &Order| fragments.get(order).is_some_and(|f| refused.contains_key(&f.id));

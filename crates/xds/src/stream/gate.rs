@@ -81,20 +81,20 @@ impl Stream {
     /// The first cluster that a resource has to wait for. Costs the smaller of the number of clusters that
     /// are not warm and the number of clusters that the resource names.
     pub(super) fn blocker(&self, target: &Target, table: &Table) -> Option<Arc<str>> {
-        let named = table.edges.of(target.0, &target.1)?;
         let missing = table.edges.missing();
         let unknown = !self.subs[ResourceType::Cluster].asked;
-        if unknown || named.len() <= self.gates.cold.len() + missing.len() {
-            return named.keys().find(|cluster| !self.ready(target, cluster)).cloned();
+        let cold = self.gates.cold.len() + missing.len();
+        if unknown || table.edges.of(target).nth(cold).is_none() {
+            return table.edges.of(target).find(|cluster| !self.ready(target, cluster)).cloned();
         }
-        let cold = self.gates.cold.keys().chain(missing).filter(|cluster| named.contains_key(*cluster));
-        cold.into_iter().find(|cluster| !self.ready(target, cluster)).cloned()
+        let cold = self.gates.cold.keys().chain(missing);
+        let mut named = cold.filter(|cluster| table.edges.names(target, cluster));
+        named.find(|cluster| !self.ready(target, cluster)).cloned()
     }
 
     /// All clusters that a resource names and that are not warm.
     fn blockers(&self, target: &Target, table: &Table) -> Vec<Arc<str>> {
-        let named = table.edges.of(target.0, &target.1).into_iter().flat_map(BTreeMap::keys);
-        named.filter(|cluster| !self.warm(cluster)).cloned().collect()
+        table.edges.of(target).filter(|cluster| !self.warm(cluster)).cloned().collect()
     }
 
     /// A cluster of which the client never spoke is not warm.
