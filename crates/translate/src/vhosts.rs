@@ -1,5 +1,6 @@
 //! Virtual hosts: sorted concatenations of fragments over a base that every listener lays.
 
+mod accepted;
 mod host;
 mod interim;
 mod meanwhile;
@@ -161,6 +162,12 @@ impl VirtualHosts {
             host.record(out, &change, (&self.refused, judge.failing));
             dirty.insert(change.group);
         }
+        for key in &dirty {
+            let host = self.emitted.get_mut(key).filter(|_| !self.answered.contains_key(key));
+            if host.is_some_and(Host::answers_itself) {
+                self.answered.insert(key.clone(), self.words.get(key).cloned().unwrap_or_default());
+            }
+        }
         for (key, message) in std::mem::take(&mut self.answered) {
             let (Some(host), Some(fragments)) = (self.emitted.get_mut(&key), self.fragments.peek(&key))
             else {
@@ -219,9 +226,9 @@ impl VirtualHosts {
 
     /// A proxy acknowledged this version of a host: what it holds now is proven.
     pub(crate) fn acknowledged(&mut self, fleet: &FleetKey, name: &str, version: &str) {
-        let Some((key, version)) = self.current(fleet, name, version) else { return };
+        let Some(key) = self.current(fleet, name, version) else { return };
         if let Some(host) = self.emitted.get_mut(&key)
-            && host.accepted(&version)
+            && host.accepted()
         {
             let message = self.words.get(&key).cloned().unwrap_or_default();
             self.answered.insert(key, message);
@@ -236,11 +243,11 @@ impl VirtualHosts {
         version: &str,
         message: &Arc<str>,
     ) -> bool {
-        let Some((key, version)) = self.current(fleet, name, version) else { return false };
+        let Some(key) = self.current(fleet, name, version) else { return false };
         let Some(host) = self.emitted.get_mut(&key) else { return false };
         let fragments = self.fragments.peek(&key);
-        let holds = |order: &Order| fragments.is_some_and(|fragments| fragments.contains_key(order));
-        let goes_on = host.refused(&version, holds);
+        let holds = |order: &Order| fragments?.get(order);
+        let goes_on = host.refused(holds);
         if goes_on {
             self.words.insert(key.clone(), message.clone());
             self.answered.insert(key, message.clone());
@@ -254,10 +261,9 @@ impl VirtualHosts {
     }
 
     /// The host of this name, when this version is its current one.
-    fn current(&self, fleet: &FleetKey, name: &str, version: &str) -> Option<(HostKey, Arc<str>)> {
+    fn current(&self, fleet: &FleetKey, name: &str, version: &str) -> Option<HostKey> {
         let key = host_key(fleet, name)?;
-        let current = self.current_version(&key)?;
-        (*current == *version).then_some((key, current))
+        (*self.current_version(&key)? == *version).then_some(key)
     }
 
     fn current_version(&self, key: &HostKey) -> Option<Arc<str>> {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_model::Target;
+use gatehouse_model::{ResourceType, Target};
 
 use crate::event::{Notice, What};
+use crate::resource::Resource;
 use crate::stream::Holding;
 use crate::table::Table;
 
@@ -105,6 +106,23 @@ impl Clients {
             }
         }
         news
+    }
+
+    /// Refusals of what a change brings back. A stream sends no bytes again that its client refused, so nobody would hear
+    /// of them once more. `table` is the one before the change.
+    pub(crate) fn refusals_again(&self, upserts: &[(ResourceType, Resource)], table: &Table) -> Vec<What> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
+        let again = upserts.iter().filter_map(|(kind, Resource { name, version, .. })| {
+            let target = (*kind, name.clone());
+            let mut by = self.refused.get(&target)?.values();
+            let (_, message) = by.find(|(refused, _)| refused == version)?;
+            let back = table.get(*kind, name).is_none_or(|old| old.version != *version);
+            let (version, message) = (version.clone(), message.clone());
+            back.then_some(What::Resource(Notice::Refused { target, version, message }))
+        });
+        again.collect()
     }
 
     /// Keeps who holds what; answers about an older generation of a watch are void.
