@@ -9,6 +9,7 @@ use gatehouse_model::{FleetKey, PortKey};
 use serde_json::Value;
 
 use gatehouse_api::ObjectRef;
+use gatehouse_api::types::EnvoyProxySpec;
 
 /// The kinds of Envoy resources, in the order in which they must become known to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,6 +131,8 @@ pub struct FleetPlan {
     pub annotations: BTreeMap<String, String>,
     /// `spec.addresses`, in the user's order.
     pub addresses: Vec<FleetAddress>,
+    /// How the proxies run: the Gateway's EnvoyProxy over that of its class.
+    pub parameters: Option<Arc<EnvoyProxySpec>>,
 }
 
 /// Changes of one fleet's resources.
