@@ -59,6 +59,12 @@ func overTLS(w *world) *scenario {
 // certificate is the Secret with a self-signed certificate of a common name.
 func certificate(t *testing.T, commonName string) manifest.Object {
 	t.Helper()
+	return certificateFor(t, commonName, 0)
+}
+
+// certificateFor restricts what the certificate's key may be used for, unless usage is zero.
+func certificateFor(t *testing.T, commonName string, usage x509.KeyUsage) manifest.Object {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +73,7 @@ func certificate(t *testing.T, commonName string) manifest.Object {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: commonName},
 		DNSNames:  []string{tlsHost, host("good")},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: usage,
 	}
 	public, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"regexp"
@@ -53,17 +54,7 @@ func TestOccupiedPortHoldsNobody(t *testing.T) {
 	for edit := range 5 {
 		mustBeEditable(t, w, "good", edit+1)
 	}
-	deadline := time.Now().Add(2 * time.Second)
-	for {
-		condition := listenerCondition(w, "occupied", "Programmed")
-		if condition.Status == "False" && strings.Contains(condition.Message, "bind") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the listener does not say within 2 s that its port is taken: %+v", condition)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	w.awaitProgrammed(t, 2*time.Second, "occupied", "False", "bind")
 	if condition := listenerCondition(w, "http", "Programmed"); condition.Status != "True" {
 		t.Errorf("the good listener is not programmed: %+v", condition)
 	}
@@ -73,6 +64,66 @@ func TestOccupiedPortHoldsNobody(t *testing.T) {
 		request{host: host("good"), path: "/"}, status(200))
 	w.awaitStatus(t, 2*time.Second, "the Gateway is programmed again", "Gateway", gatewayName,
 		func(c map[string]gatehouse.Condition) bool { return c["Programmed"].Status == "True" })
+}
+
+// TestRefusedCertificateHoldsNobody gives a listener a certificate whose key may not be used for TLS. It belongs
+// to its key and can be read, so that only Envoy says no.
+func TestRefusedCertificateHoldsNobody(t *testing.T) {
+	w := newWorld(t, marked("good", 0), certificate(t, "first"))
+	w.write(t, manifest.Gateway(gatewayName, className, w.address, httpListener, httpsListener))
+	w.awaitProgrammed(t, 10*time.Second, "https", "True", "")
+	serves := func(wanted string) {
+		t.Helper()
+		client := newClient()
+		defer client.CloseIdleConnections()
+		r := request{host: host("good"), path: "/", tls: true}.send(client, w.tlsListener())
+		if r.code != 200 || r.certificate != wanted {
+			t.Errorf("want 200 with certificate %q:\n%s", wanted, r)
+		}
+	}
+	serves("first")
+
+	w.write(t, certificateFor(t, "refused", x509.KeyUsageCertSign))
+	w.awaitProgrammed(t, 2*time.Second, "https", "False", "refused by the proxy: ")
+	t.Log(listenerCondition(w, "https", "Programmed").Message)
+	serves("first")
+	mustBeEditable(t, w, "good", 1)
+	if condition := listenerCondition(w, "http", "Programmed"); condition.Status != "True" {
+		t.Errorf("the other listener is not programmed: %+v", condition)
+	}
+
+	w.write(t, certificate(t, "mended"))
+	w.awaitProgrammed(t, 2*time.Second, "https", "True", "")
+	w.awaitCertificate(t, "mended")
+	mustBeEditable(t, w, "good", 2)
+}
+
+// awaitCertificate waits until new connections get a certificate of this common name.
+func (w *world) awaitCertificate(t *testing.T, wanted string) {
+	t.Helper()
+	var last *reply
+	for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(10 * time.Millisecond) {
+		client := newClient()
+		last = request{host: host("good"), path: "/", tls: true}.send(client, w.tlsListener())
+		client.CloseIdleConnections()
+		if last.certificate == wanted {
+			return
+		}
+	}
+	t.Fatalf("certificate %q is not served; last reply:\n%s", wanted, last)
+}
+
+// awaitProgrammed waits until a listener's Programmed has a status, with a text in its message.
+func (w *world) awaitProgrammed(t *testing.T, limit time.Duration, listener, status, text string) {
+	t.Helper()
+	var last gatehouse.Condition
+	for began := time.Now(); time.Since(began) < limit; time.Sleep(10 * time.Millisecond) {
+		last = listenerCondition(w, listener, "Programmed")
+		if last.Status == status && strings.Contains(last.Message, text) {
+			return
+		}
+	}
+	t.Fatalf("not within %s: listener %s with Programmed=%s and %q; last: %+v", limit, listener, status, text, last)
 }
 
 // listenerCondition reads a condition of one of the Gateway's listeners.

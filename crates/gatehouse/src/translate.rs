@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use gatehouse_translate::{Outputs, Resource, ResourceKind};
+use gatehouse_model::ResourceType;
+use gatehouse_translate::{Outputs, Resource};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, TranslateArgs, TypeFilter};
@@ -47,12 +48,12 @@ fn readable(resource: &Resource) -> anyhow::Result<Value> {
     Ok(json!({ "name": resource.name, "version": resource.version, "resource": json }))
 }
 
-fn filter_of(kind: ResourceKind) -> TypeFilter {
+fn filter_of(kind: ResourceType) -> TypeFilter {
     match kind {
-        ResourceKind::Cluster => TypeFilter::Cluster,
-        ResourceKind::Endpoint => TypeFilter::Endpoint,
-        ResourceKind::Secret => TypeFilter::Secret,
-        ResourceKind::Listener => TypeFilter::Listener,
-        ResourceKind::RouteConfiguration | ResourceKind::VirtualHost => TypeFilter::Route,
+        ResourceType::Cluster => TypeFilter::Cluster,
+        ResourceType::Endpoint => TypeFilter::Endpoint,
+        ResourceType::Secret => TypeFilter::Secret,
+        ResourceType::Listener => TypeFilter::Listener,
+        ResourceType::RouteConfiguration | ResourceType::VirtualHost => TypeFilter::Route,
     }
 }

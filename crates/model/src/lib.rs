@@ -1,4 +1,4 @@
-//! The domain's vocabulary: keys, hostnames, HTTP rules, backends, listeners, conditions.
+//! The domain's vocabulary: keys, hostnames, HTTP rules, backends, listeners, conditions, resource types.
 //!
 //! `api` objects are lowered into these types by `translate`; `envoy` encodes them. Nothing here knows
 //! Kubernetes clients, protobuf or I/O, and every type is a plain value: equal values mean equal outputs.
@@ -8,9 +8,11 @@ pub mod hostname;
 pub mod http;
 pub mod key;
 pub mod listener;
+pub mod resource;
 pub mod status;
 
 pub use hostname::Hostname;
 pub use key::{
     AddressSet, FleetKey, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKey, RouteKind,
 };
+pub use resource::{Edge, ResourceType, Target};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
 use gatehouse_engine::Reads;
-use gatehouse_model::NamespacedName;
 use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
+use gatehouse_model::{NamespacedName, ResourceType};
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints};
@@ -17,7 +17,7 @@ use crate::facts::Facts;
 use crate::gateways::Problem;
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
 use crate::names;
-use crate::output::{Resource, ResourceKind};
+use crate::output::Resource;
 
 /// The group of Envoy Gateway's kinds.
 pub(crate) const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
@@ -211,5 +211,5 @@ pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Opt
         discovery: discovery(facts, reads, key)?,
         name: name.clone(),
     };
-    Some(Arc::new(Resource::new(ResourceKind::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster))))
+    Some(Arc::new(Resource::new(ResourceType::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster))))
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use gatehouse_api::types::{Secret, SecretObjectReference};
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::listener::TlsCertificate;
-use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName};
+use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName, ResourceType};
 
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, ListenerView, Problem};
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
+use crate::names;
+use crate::output::Resource;
 
 /// Certificates that can be served, and why others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,7 +98,8 @@ fn resolve(
 /// A Secret read as a certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyPair {
-    Usable(Arc<TlsCertificate>),
+    /// As proxies get it.
+    Usable(Arc<Resource>),
     Unusable(Arc<str>),
 }
 
@@ -104,7 +107,11 @@ pub(crate) enum KeyPair {
 pub(crate) fn key_pair(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> Option<KeyPair> {
     let secret = facts.secrets.get(reads, key)?;
     Some(match read_pair(secret) {
-        Ok(pair) => KeyPair::Usable(Arc::new(pair)),
+        Ok(pair) => {
+            let name = names::secret(key);
+            let body = gatehouse_envoy::encode::secret(&name, &pair);
+            KeyPair::Usable(Arc::new(Resource::new(ResourceType::Secret, name.0, body)))
+        }
         Err(why) => KeyPair::Unusable(why.into()),
     })
 }

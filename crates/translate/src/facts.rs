@@ -9,10 +9,11 @@ use gatehouse_api::types::{
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
-use gatehouse_model::{NamespacedName, PortKey, RouteKey, RouteKind};
+use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
+use crate::output::WatchKey;
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -54,10 +55,10 @@ impl RouteFact {
     }
 }
 
-/// What the proxies say of one Envoy listener.
+/// What the proxies say of one watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
-    /// Digest of the listener's needs that a ready proxy holds.
+    /// Digest of the needs that a ready proxy holds.
     pub(crate) digest: Option<Arc<str>>,
     /// The Gateway's generation when that digest was the wanted one.
     pub(crate) generation: i64,
@@ -81,7 +82,7 @@ pub(crate) struct Facts {
     pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
     /// Fragments that a proxy refused, with its message.
     pub(crate) quarantined: Table<FragmentId, Arc<str>>,
-    pub(crate) held: Table<PortKey, Held>,
+    pub(crate) held: Table<WatchKey, Held>,
     /// Grants by the namespace they stand in.
     pub(crate) grants_in: Index<NamespacedName, Arc<str>, NamespacedName, Arc<ReferenceGrant>>,
     /// Slices by the Service that they belong to.

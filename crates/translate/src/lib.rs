@@ -34,7 +34,7 @@ pub use config::{Config, RefusePort, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
 pub use output::{
-    Edge, FleetAddress, FleetChange, FleetPlan, FleetPort, Outputs, Resource, ResourceKind, StatusChange,
-    Watch, WatchState,
+    FleetAddress, FleetChange, FleetPlan, FleetPort, Outputs, Resource, StatusChange, Watch, WatchKey,
+    WatchState,
 };
 pub use world::World;

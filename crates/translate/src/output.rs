@@ -1,52 +1,21 @@
 //! What a settle hands out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use gatehouse_model::{FleetKey, PortKey};
+use gatehouse_model::{Edge, FleetKey, NamespacedName, PortKey, ResourceType, Target};
 use serde_json::Value;
 
 use gatehouse_api::ObjectRef;
 use gatehouse_api::types::EnvoyProxySpec;
 
-/// The kinds of Envoy resources, in the order in which they must become known to a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ResourceKind {
-    /// `envoy.config.cluster.v3.Cluster`
-    Cluster,
-    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`
-    Endpoint,
-    /// `envoy.extensions.transport_sockets.tls.v3.Secret`
-    Secret,
-    /// `envoy.config.listener.v3.Listener`
-    Listener,
-    /// `envoy.config.route.v3.RouteConfiguration`
-    RouteConfiguration,
-    /// `envoy.config.route.v3.VirtualHost`
-    VirtualHost,
-}
-
-impl ResourceKind {
-    /// The type URL of the message.
-    pub fn type_url(self) -> &'static str {
-        match self {
-            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
-            Self::RouteConfiguration => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
-        }
-    }
-}
-
-/// An encoded Envoy resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An encoded Envoy resource. `Debug` prints no bytes: there may be a key among them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// What it is.
-    pub kind: ResourceKind,
+    pub kind: ResourceType,
     /// Its xDS name.
     pub name: Arc<str>,
     /// Hash of its content.
@@ -56,33 +25,45 @@ pub struct Resource {
 }
 
 impl Resource {
-    pub(crate) fn new(kind: ResourceKind, name: Arc<str>, body: Bytes) -> Self {
+    pub(crate) fn new(kind: ResourceType, name: Arc<str>, body: Bytes) -> Self {
         Self { kind, name, version: gatehouse_envoy::version(&body), body }
     }
 }
 
-/// A change of "this resource names that cluster", counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// The naming resource.
-    pub from: (ResourceKind, Arc<str>),
-    /// The cluster.
-    pub cluster: Arc<str>,
-    /// Names added or taken away.
-    pub delta: i32,
-    /// How long a request may take that used the name.
-    pub linger: Duration,
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name, version, body } = self;
+        write!(f, "{kind:?} {name} {version} ({} bytes)", body.len())
+    }
 }
 
-/// What a proxy must hold for an Envoy listener to be programmed.
+/// What a [`Watch`] is about. A listener is programmed when a proxy holds its port and its certificates, which are apart
+/// because one certificate may serve many listeners, and a refused one is no fault of the others on the port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WatchKey {
+    /// An Envoy listener with its route tables.
+    Port(PortKey),
+    /// A Secret that listeners of a fleet serve.
+    Secret(FleetKey, NamespacedName),
+}
+
+impl WatchKey {
+    /// The fleet whose proxies are asked.
+    pub fn fleet(&self) -> &FleetKey {
+        match self {
+            Self::Port(port) => &port.fleet,
+            Self::Secret(fleet, _) => fleet,
+        }
+    }
+}
+
+/// What a proxy must hold for something to be programmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// The listener.
-    pub port: PortKey,
     /// Hash of the needs.
     pub digest: Arc<str>,
     /// Kind, name and version of each need.
-    pub needs: Vec<(ResourceKind, Arc<str>, Arc<str>)>,
+    pub needs: Vec<(ResourceType, Arc<str>, Arc<str>)>,
 }
 
 /// What the proxies answered to a [`Watch`].
@@ -141,11 +122,11 @@ pub struct FleetChange {
     /// New or changed resources.
     pub upserts: Vec<Resource>,
     /// Resources that are gone.
-    pub removals: Vec<(ResourceKind, Arc<str>)>,
+    pub removals: Vec<Target>,
     /// Changes of who names which cluster.
     pub edges: Vec<Edge>,
     /// New or changed watches; `None` ends one.
-    pub watches: Vec<(PortKey, Option<Watch>)>,
+    pub watches: Vec<(WatchKey, Option<Watch>)>,
 }
 
 /// A status that changed.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::listener::{EnvoyListener, FilterChain, TlsTermination};
-use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey};
+use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey, ResourceType};
 
 use crate::certificates::{Certificates, KeyPair};
 use crate::config::Config;
 use crate::gateways::{GatewayState, GatewayView, ListenerView};
 use crate::names;
-use crate::output::{Resource, ResourceKind, Watch};
+use crate::output::{Resource, Watch};
 
 /// A port of a fleet: its Envoy listener and what a proxy must hold of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,19 +124,19 @@ fn build(
     };
     let options = gatehouse_envoy::encode::Options { ipv6: config.ipv6 };
     let body = gatehouse_envoy::encode::listener(&listener, options);
-    let listener = Resource::new(ResourceKind::Listener, listener.name, body);
-    let mut needs = vec![(ResourceKind::Listener, listener.name.clone(), listener.version.clone())];
+    let listener = Resource::new(ResourceType::Listener, listener.name, body);
+    let mut needs = vec![(ResourceType::Listener, listener.name.clone(), listener.version.clone())];
     for table in tables {
         let resource = route_table(&table);
-        needs.push((ResourceKind::RouteConfiguration, resource.name, resource.version));
+        needs.push((ResourceType::RouteConfiguration, resource.name, resource.version));
     }
     let versions: Vec<_> = needs.iter().flat_map(|(_, name, version)| [&**name, &**version]).collect();
     let digest = gatehouse_envoy::version(versions.join("\n").as_bytes());
-    Port { listener: Arc::new(listener), secrets, watch: Watch { port: key.clone(), digest, needs } }
+    Port { listener: Arc::new(listener), secrets, watch: Watch { digest, needs } }
 }
 
 /// The RouteConfiguration of a table: constant, its virtual hosts come on their own.
 pub(crate) fn route_table(table: &gatehouse_model::listener::TableName) -> Resource {
     let body = gatehouse_envoy::encode::route_table(table, gatehouse_envoy::encode::TableMode::Vhds);
-    Resource::new(ResourceKind::RouteConfiguration, table.0.clone(), body)
+    Resource::new(ResourceType::RouteConfiguration, table.0.clone(), body)
 }

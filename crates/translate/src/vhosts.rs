@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gatehouse_engine::{Graph, Index};
 use gatehouse_model::listener::TableName;
-use gatehouse_model::{FleetKey, Hostname, ListenerKey, NamespacedName, RouteKey};
+use gatehouse_model::{FleetKey, Hostname, ListenerKey, NamespacedName, ResourceType, RouteKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::attach::{Bindings, BoundListener};
@@ -17,7 +17,7 @@ use crate::fragments::{Fragment, FragmentId, Fragments, Rank};
 use crate::gateways::{GatewayView, PortView};
 use crate::http::RedirectContext;
 use crate::names;
-use crate::output::{FleetChange, Resource, ResourceKind};
+use crate::output::{FleetChange, Resource};
 pub(crate) use host::Failing;
 use host::{Host, Refused};
 
@@ -142,7 +142,7 @@ impl VirtualHosts {
             let out = fleets.entry(fleet).or_default();
             match change.new {
                 Some(()) => out.upserts.push(crate::ports::route_table(&table)),
-                None => out.removals.push((ResourceKind::RouteConfiguration, table.0)),
+                None => out.removals.push((ResourceType::RouteConfiguration, table.0)),
             }
         }
         let mut dirty: FxHashSet<HostKey> =
@@ -180,7 +180,7 @@ impl VirtualHosts {
         let name = key.name();
         if fragments.is_none() && base.is_none() {
             if state.live {
-                out.removals.push((ResourceKind::VirtualHost, name));
+                out.removals.push((ResourceType::VirtualHost, name));
             }
             self.emitted.remove(key);
             self.words.remove(key);
@@ -200,7 +200,7 @@ impl VirtualHosts {
         self.work.assembled += 1;
         self.work.copied += body.len() as u64;
         let version = version(&name, base, fragments.is_some(), state.sum);
-        out.upserts.push(Resource { kind: ResourceKind::VirtualHost, name, version, body });
+        out.upserts.push(Resource { kind: ResourceType::VirtualHost, name, version, body });
     }
 
     /// A proxy acknowledged this version of a host: what it holds now is proven.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
-use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceType, RouteKey};
 
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
@@ -17,7 +17,7 @@ use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, ResourceKind, WatchState};
+use crate::output::{FleetChange, Outputs, Resource, Watch, WatchKey, WatchState};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -130,22 +130,22 @@ impl World {
     }
 
     /// Takes what the proxies say of a watch.
-    pub fn proxy_says(&mut self, port: PortKey, digest: &Arc<str>, state: WatchState) {
-        let known = self.facts.held.peek(&port).cloned();
+    pub fn proxy_says(&mut self, watch: WatchKey, digest: &Arc<str>, state: WatchState) {
+        let known = self.facts.held.peek(&watch).cloned();
         let mut held = known.unwrap_or(Held { digest: None, generation: 0, refused: None });
         match state {
             WatchState::Held => {
                 held.refused = None;
                 held.digest = Some(digest.clone());
-                held.generation = self.generation_of(&port);
+                held.generation = self.generation_of(watch.fleet());
             }
             WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
         }
-        self.facts.held.set(&mut self.graph, port, held);
+        self.facts.held.set(&mut self.graph, watch, held);
     }
 
-    fn generation_of(&self, port: &PortKey) -> i64 {
-        let view = self.stages.gateways.peek(&port.fleet.0).and_then(GatewayState::view);
+    fn generation_of(&self, fleet: &FleetKey) -> i64 {
+        let view = self.stages.gateways.peek(&fleet.0).and_then(GatewayState::view);
         view.map_or(0, |view| view.generation)
     }
 
@@ -282,14 +282,15 @@ impl World {
             match new {
                 Some(port) => {
                     out.upserts.push((*port.listener).clone());
-                    out.watches.push((key.clone(), Some(port.watch.clone())));
+                    out.watches.push((WatchKey::Port(key.clone()), Some(port.watch.clone())));
                     self.emitted_ports.insert(key, port);
                 }
                 None => {
                     if let Some(old) = self.emitted_ports.remove(&key) {
-                        out.removals.push((ResourceKind::Listener, old.listener.name.clone()));
-                        out.watches.push((key.clone(), None));
-                        self.facts.held.set_absent(&mut self.graph, key);
+                        out.removals.push((ResourceType::Listener, old.listener.name.clone()));
+                        let watch = WatchKey::Port(key);
+                        out.watches.push((watch.clone(), None));
+                        self.facts.held.set_absent(&mut self.graph, watch);
                     }
                 }
             }
@@ -305,13 +306,19 @@ impl World {
         dirty.extend(self.secrets_used.take_changed().into_iter().map(|(fleet, secret, _)| (fleet, secret)));
         for (fleet, secret) in dirty {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
-            let name = names::secret(&secret);
+            let used = self.secrets_used.uses(&fleet, &secret);
+            let key = WatchKey::Secret(fleet, secret.clone());
             match self.stages.pairs.peek(&secret) {
-                Some(KeyPair::Usable(pair)) if self.secrets_used.uses(&fleet, &secret) => {
-                    let body = gatehouse_envoy::encode::secret(&name, pair);
-                    out.upserts.push(Resource::new(ResourceKind::Secret, name.0, body));
+                Some(KeyPair::Usable(resource)) if used => {
+                    let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
+                    out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
+                    out.upserts.push((**resource).clone());
                 }
-                _ => out.removals.push((ResourceKind::Secret, name.0)),
+                _ => {
+                    out.watches.push((key.clone(), None));
+                    self.facts.held.set_absent(&mut self.graph, key);
+                    out.removals.push((ResourceType::Secret, names::secret(&secret).0));
+                }
             }
         }
     }
@@ -408,19 +415,19 @@ impl World {
         stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
         let edited: BTreeSet<_> = stages.clusters.take_changed().into_iter().collect();
         let moved: BTreeSet<_> = stages.endpoints.take_changed().into_iter().collect();
-        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceKind)> = BTreeSet::new();
-        for (keys, kind) in [(&edited, ResourceKind::Cluster), (&moved, ResourceKind::Endpoint)] {
+        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceType)> = BTreeSet::new();
+        for (keys, kind) in [(&edited, ResourceType::Cluster), (&moved, ResourceType::Endpoint)] {
             for key in keys {
                 dirty.extend(clusters_used.fleets(key).map(|fleet| (fleet.clone(), key.clone(), kind)));
             }
         }
         for (fleet, key, _) in changed {
-            dirty.insert((fleet.clone(), key.clone(), ResourceKind::Cluster));
-            dirty.insert((fleet, key, ResourceKind::Endpoint));
+            dirty.insert((fleet.clone(), key.clone(), ResourceType::Cluster));
+            dirty.insert((fleet, key, ResourceType::Endpoint));
         }
         for (fleet, key, kind) in dirty {
             let resource = match kind {
-                ResourceKind::Cluster => stages.clusters.peek(&key),
+                ResourceType::Cluster => stages.clusters.peek(&key),
                 _ => stages.endpoints.peek(&key).and_then(Assignment::listed),
             };
             let used = clusters_used.uses(&fleet, &key);

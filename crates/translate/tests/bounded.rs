@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_api::Object;
-use gatehouse_model::{FleetKey, NamespacedName};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_testkit::certificates::SECOND;
 use gatehouse_testkit::scale::{self, SERVICES, Shape};
-use gatehouse_translate::{Change, Config, Outputs, ResourceKind, World};
+use gatehouse_translate::{Change, Config, Outputs, World};
 
 const ROUTES: usize = 10_000;
 /// More than one rule needs, less than two.
@@ -25,7 +25,7 @@ struct Cost {
 }
 
 impl Cost {
-    fn upserts(&self) -> Vec<(ResourceKind, Arc<str>)> {
+    fn upserts(&self) -> Vec<(ResourceType, Arc<str>)> {
         let fleets = self.outputs.fleets.values().flat_map(|fleet| &fleet.upserts);
         fleets.map(|resource| (resource.kind, resource.name.clone())).collect()
     }
@@ -48,7 +48,7 @@ impl Scene {
         }
         let outputs = world.settle();
         let fleet = &outputs.fleets[&FleetKey(NamespacedName::new("default", "gw"))];
-        let clusters = fleet.upserts.iter().filter(|r| r.kind == ResourceKind::Cluster).count();
+        let clusters = fleet.upserts.iter().filter(|r| r.kind == ResourceType::Cluster).count();
         assert_eq!(clusters, SERVICES.min(routes), "the scene is there");
         Self { world, shape }
     }
@@ -79,12 +79,12 @@ impl Scene {
     fn other_changes_are_bounded(&mut self) {
         let endpoint = self.change(scale::slice(7, 99));
         endpoint.has_runs(&[("endpoints", 1)]);
-        assert_eq!(endpoint.upserts(), [(ResourceKind::Endpoint, "service/default/svc-7/80".into())]);
+        assert_eq!(endpoint.upserts(), [(ResourceType::Endpoint, "service/default/svc-7/80".into())]);
         assert_eq!((endpoint.hosts, endpoint.encoded, endpoint.outputs.statuses.len()), (0, 0, 0));
 
         let rotation = self.change(scale::certificate(SECOND));
-        rotation.has_runs(&[("key_pairs", 1), ("certificates", 1), ("ports", 1)]);
-        assert_eq!(rotation.upserts(), [(ResourceKind::Secret, "default/cert".into())]);
+        rotation.has_runs(&[("key_pairs", 1), ("certificates", 1), ("ports", 1), ("status/gateways", 1)]);
+        assert_eq!(rotation.upserts(), [(ResourceType::Secret, "default/cert".into())]);
         assert_eq!((rotation.hosts, rotation.encoded, rotation.outputs.statuses.len()), (0, 0, 0));
 
         let listener = self.change(scale::gateway(&["new.example.org"]));

@@ -93,7 +93,7 @@ proptest! {
 /// Without this the property above could hold because nothing ever happens.
 #[test]
 fn the_universe_reaches_what_matters() {
-    use gatehouse_translate::ResourceKind::{Cluster, Listener, Secret, VirtualHost};
+    use gatehouse_model::ResourceType::{Cluster, Listener, Secret, VirtualHost};
     use proptest::strategy::ValueTree as _;
     use proptest::test_runner::TestRunner;
 

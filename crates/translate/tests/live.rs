@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use gatehouse_api::Object;
 use gatehouse_envoy::{Address, BootstrapOptions, bootstrap};
+use gatehouse_model::{Edge, ResourceType};
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, ResourceKind, World};
-use gatehouse_xds::{
-    Commit, Edge, Event, FleetId, Resource, ResourceType, Server, Target, Watch, WatchChange, What,
-};
+use gatehouse_translate::{Change, Config, World};
+use gatehouse_xds::{Commit, Event, FleetId, Notice, Resource, Server, Watch, WatchChange, What};
 use support::{Fleet, Picture, decode, strings_at};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -156,7 +155,9 @@ impl Rig {
         while let Some(event) = self.events.recv().await {
             match event.what {
                 What::Held { watch, holders, .. } if watch == self.watch && holders > 0 => return,
-                What::Refused { target, message, .. } => panic!("{case}: {target:?} refused: {message}"),
+                What::Resource(Notice::Refused { target, message, .. }) => {
+                    panic!("{case}: {target:?} refused: {message}")
+                }
                 _ => {}
             }
         }
@@ -170,11 +171,11 @@ fn difference(old: &Fleet, new: &Fleet) -> Commit {
         fleet.edges.iter().map(|((from, cluster), count)| edge(from, cluster, sign * count)).collect()
     };
     let upsert = |((kind, name), resource): (&support::Name, &gatehouse_translate::Resource)| {
-        (kind_of(*kind), Resource::new(name.clone(), resource.version.clone(), resource.body.clone()))
+        (*kind, Resource::new(name.clone(), resource.version.clone(), resource.body.clone()))
     };
     Commit {
         upserts: new.resources.iter().map(upsert).collect(),
-        removals: gone.map(target).collect(),
+        removals: gone.cloned().collect(),
         edges: edges(old, -1).into_iter().chain(edges(new, 1)).collect(),
         ..Commit::default()
     }
@@ -182,30 +183,22 @@ fn difference(old: &Fleet, new: &Fleet) -> Commit {
 
 fn edge(from: &support::Name, cluster: &Arc<str>, delta: i64) -> Edge {
     let delta = i32::try_from(delta).expect("few edges");
-    Edge { from: target(from), cluster: cluster.clone(), delta, linger: Duration::ZERO }
+    Edge { from: from.clone(), cluster: cluster.clone(), delta, linger: Duration::ZERO }
 }
 
 /// What Envoy must hold in the end: everything but tables and secrets that no listener names.
 fn needs(fleet: &Fleet) -> Vec<gatehouse_xds::Need> {
     let mut tables = BTreeSet::new();
     for ((kind, _), resource) in &fleet.resources {
-        if *kind == ResourceKind::Listener {
+        if *kind == ResourceType::Listener {
             tables.extend(strings_at(&decode(resource), "route_config_name"));
         }
     }
     let named = |(kind, name): &support::Name| match kind {
-        ResourceKind::RouteConfiguration => tables.contains(&**name),
-        ResourceKind::VirtualHost => name.rsplit_once('/').is_some_and(|(table, _)| tables.contains(table)),
+        ResourceType::RouteConfiguration => tables.contains(&**name),
+        ResourceType::VirtualHost => name.rsplit_once('/').is_some_and(|(table, _)| tables.contains(table)),
         _ => true,
     };
     let needed = fleet.resources.iter().filter(|(name, _)| named(name));
-    needed.map(|((kind, name), r)| (kind_of(*kind), name.clone(), r.version.clone())).collect()
-}
-
-fn target((kind, name): &support::Name) -> Target {
-    (kind_of(*kind), name.clone())
-}
-
-fn kind_of(kind: ResourceKind) -> ResourceType {
-    ResourceType::from_type_url(kind.type_url()).expect("the server knows every kind that is made")
+    needed.map(|((kind, name), r)| (*kind, name.clone(), r.version.clone())).collect()
 }

@@ -4,9 +4,9 @@ mod support;
 
 use std::sync::Arc;
 
-use gatehouse_model::{FleetKey, NamespacedName};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_testkit::scale::{self, Shape};
-use gatehouse_translate::{Change, Config, Outputs, ResourceKind, World};
+use gatehouse_translate::{Change, Config, Outputs, World};
 use support::{Picture, decode};
 
 const SHAPE: Shape = Shape::OneHost(1);
@@ -77,7 +77,7 @@ impl Scene {
     /// What the host does for a route: the header value that it sets, or the status that it answers.
     fn does(&self, index: usize) -> Option<String> {
         let fleet = self.picture.fleets.values().next().expect("a fleet");
-        let json = decode(&fleet.resources[&(ResourceKind::VirtualHost, HOST.into())]);
+        let json = decode(&fleet.resources[&(ResourceType::VirtualHost, HOST.into())]);
         let name = format!("httproute/default/route-{index}/rule/0/match/0");
         let route = json["routes"].as_array()?.iter().find(|route| route["name"] == *name)?;
         let header = route["request_headers_to_add"][0]["header"]["value"].as_str();

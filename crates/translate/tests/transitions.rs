@@ -3,83 +3,11 @@
 mod support;
 
 use gatehouse_api::ObjectRef;
-use gatehouse_model::{FleetKey, NamespacedName};
+use gatehouse_model::{NamespacedName, ResourceType};
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, Outputs, ResourceKind, SecretSource, World};
+use gatehouse_translate::{Change, Config, Outputs, SecretSource};
 use serde_json::{Value, json};
-use support::Picture;
-
-const SCENE: &str = r"
-{ apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: { name: c }, spec: { controllerName: gatehouse.dev/gatewayclass-controller } }
----
-{ apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: gw }, spec: { gatewayClassName: c, listeners: [{ name: http, port: 80, protocol: HTTP }] } }
----
-{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: r }, spec: { parentRefs: [{ name: gw }], rules: [{ backendRefs: [{ group: gateway.envoyproxy.io, kind: Backend, name: be }] }] } }
----
-{ apiVersion: gateway.envoyproxy.io/v1alpha1, kind: Backend, metadata: { name: be }, spec: { endpoints: [{ ip: { address: 127.0.0.1, port: 3000 } }] } }
-";
-
-struct Scene {
-    world: World,
-    picture: Picture,
-    documents: Vec<Value>,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self::with(Config { assume_programmed: true, ..Config::default() }, SCENE)
-    }
-
-    fn with(config: Config, text: &str) -> Self {
-        let documents = objects::documents(text).expect("YAML");
-        let mut scene = Self { world: World::new(config), picture: Picture::default(), documents };
-        for document in scene.documents.clone() {
-            scene.put(document);
-        }
-        scene.settle();
-        scene
-    }
-
-    fn put(&mut self, document: Value) {
-        self.world.apply(Change::Upsert(Box::new(objects::written(document))));
-    }
-
-    fn remove(&mut self, kind: &str) {
-        let key = objects::written(self.document(kind)).key();
-        self.world.apply(Change::Remove(key));
-    }
-
-    fn document(&self, kind: &str) -> Value {
-        self.documents.iter().find(|document| document["kind"] == kind).expect("in the scene").clone()
-    }
-
-    fn edited(&self, kind: &str, pointer: &str, value: Value) -> Value {
-        let mut document = self.document(kind);
-        *document.pointer_mut(pointer).expect("a field of the scene") = value;
-        document
-    }
-
-    fn settle(&mut self) -> Outputs {
-        let outputs = self.world.settle();
-        self.picture.absorb(outputs.clone());
-        assert_eq!(self.world.take_panics(), []);
-        assert_eq!(self.picture.dangling(), Vec::<String>::new());
-        outputs
-    }
-
-    fn has_status(&self, kind: &str) -> bool {
-        self.picture.statuses.keys().any(|object: &ObjectRef| object.kind == kind)
-    }
-
-    fn has(&self, kind: ResourceKind) -> bool {
-        let fleets = self.picture.fleets.values();
-        fleets.flat_map(|fleet| fleet.resources.keys()).any(|(of, _)| *of == kind)
-    }
-}
-
-fn fleet() -> FleetKey {
-    FleetKey(NamespacedName::new("default", "gw"))
-}
+use support::scene::{SCENE, Scene, fleet};
 
 #[test]
 fn route_survives_its_gateway_vanishing_and_returning() {
@@ -150,7 +78,7 @@ fn backend_that_turns_from_a_name_to_an_address_gets_endpoints() {
     let by_name = json!([{ "fqdn": { "hostname": "up.example.com", "port": 80 } }]);
     scene.put(scene.edited("Backend", "/spec/endpoints", by_name));
     scene.settle();
-    assert!(!scene.has(ResourceKind::Endpoint), "Envoy resolves the name itself");
+    assert!(!scene.has(ResourceType::Endpoint), "Envoy resolves the name itself");
     scene.put(scene.document("Backend"));
     scene.settle();
     assert_eq!(scene.picture, before);
@@ -199,8 +127,8 @@ fn listener_that_waits_for_a_secret_names_none_that_is_gone() {
     scene.settle();
     scene.put(scene.edited("Gateway", "/spec/listeners", listener("unknown")));
     scene.settle();
-    assert!(scene.has(ResourceKind::Secret), "the last certificate serves meanwhile");
+    assert!(scene.has(ResourceType::Secret), "the last certificate serves meanwhile");
     scene.world.apply(Change::Remove(objects::written(old).key()));
     scene.settle();
-    assert!(!scene.has(ResourceKind::Secret) && !scene.has(ResourceKind::Listener));
+    assert!(!scene.has(ResourceType::Secret) && !scene.has(ResourceType::Listener));
 }

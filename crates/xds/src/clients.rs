@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::event::What;
-use crate::resource::Target;
-use crate::stream::Notice;
+use gatehouse_model::Target;
+
+use crate::event::{Notice, What};
+use crate::stream::Holding;
 use crate::table::{Table, WatchChange};
 
 /// Tells the streams of a server apart.
@@ -72,32 +73,40 @@ impl Clients {
         news
     }
 
+    /// Keeps who refuses what, and passes on what is new for the fleet.
     pub(crate) fn noticed(&mut self, stream: StreamId, notices: Vec<Notice>, table: &Table) -> Vec<What> {
         let mut news = Vec::new();
         for notice in notices {
-            match notice {
-                Notice::GateExpired { target, clusters } => news.push(What::GateExpired { target, clusters }),
+            match &notice {
+                Notice::GateExpired { .. } => news.push(What::Resource(notice)),
                 Notice::Refused { target, version, message } => {
+                    let target = target.clone();
                     let by = self.refused.entry(target.clone()).or_default();
-                    let fresh = !by.values().any(|(v, m)| *v == version && *m == message);
+                    let fresh = !by.values().any(|(v, m)| v == version && m == message);
                     by.insert(stream, (version.clone(), message.clone()));
                     if fresh {
-                        news.push(What::Refused { target: target.clone(), version, message });
+                        news.push(What::Resource(notice));
                     }
                     self.tell_watches_of(&target, table, &mut news);
                 }
-                Notice::Cleared { target } => self.cleared(stream, &target, table, &mut news),
-                Notice::Holds { watch, generation, held } => {
-                    let holders = self.watches.entry(watch).or_default();
-                    if holders.generation == generation {
-                        if held {
-                            holders.streams.insert(stream);
-                        } else {
-                            holders.streams.remove(&stream);
-                        }
-                        self.tell(watch, table, &mut news);
-                    }
+                Notice::Cleared { target } => self.cleared(stream, target, table, &mut news),
+            }
+        }
+        news
+    }
+
+    /// Keeps who holds what; answers about an older generation of a watch are void.
+    pub(crate) fn holds(&mut self, stream: StreamId, holdings: Vec<Holding>, table: &Table) -> Vec<What> {
+        let mut news = Vec::new();
+        for Holding { watch, generation, held } in holdings {
+            let holders = self.watches.entry(watch).or_default();
+            if holders.generation == generation {
+                if held {
+                    holders.streams.insert(stream);
+                } else {
+                    holders.streams.remove(&stream);
                 }
+                self.tell(watch, table, &mut news);
             }
         }
         news
@@ -108,7 +117,7 @@ impl Clients {
         by.remove(&stream);
         if by.is_empty() {
             self.refused.remove(target);
-            news.push(What::Cleared { target: target.clone() });
+            news.push(What::Resource(Notice::Cleared { target: target.clone() }));
         }
         self.tell_watches_of(target, table, news);
     }

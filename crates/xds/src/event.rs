@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::resource::Target;
+use gatehouse_model::Target;
 
 /// A fleet: the proxies that share one table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,10 +36,10 @@ pub struct Event {
     pub what: What,
 }
 
-/// What happened in a fleet.
+/// What a proxy did with a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A proxy refused these bytes; said once per version and message, however many proxies refuse it.
+pub enum Notice {
+    /// It refused these bytes.
     Refused {
         /// The resource.
         target: Target,
@@ -48,18 +48,26 @@ pub enum What {
         /// The proxy's words.
         message: String,
     },
-    /// No connected proxy refuses the resource any more.
+    /// It holds a later version, or the resource is gone.
     Cleared {
         /// The resource.
         target: Target,
     },
-    /// A resource was sent although it names clusters that are not warm.
+    /// It was sent a resource that names clusters which are not warm.
     GateExpired {
         /// The resource.
         target: Target,
         /// The clusters that were not warm.
         clusters: Vec<Arc<str>>,
     },
+}
+
+/// What happened in a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A resource fared like this. A refusal is said once per version and message, however many proxies refuse it, and
+    /// is cleared when no connected one does any more.
+    Resource(Notice),
     /// The number of proxies that hold all needs of a watch became zero or more than zero, or a refusal of one of its
     /// needs came or went. A watch whose needs change starts at zero, without an event when it was at zero.
     Held {

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
+use gatehouse_model::Target;
 use tokio::sync::watch;
 
 use crate::clients::{Clients, StreamId};
 use crate::event::{FleetId, What};
-use crate::resource::Target;
 use crate::stream::{Input, Output, Stream};
 use crate::table::{Commit, Table};
 
@@ -85,7 +85,13 @@ impl Fleet {
         let table = self.table();
         let mut output = stream.handle(input, &table, now);
         let notices = std::mem::take(&mut output.notices);
-        let news = if notices.is_empty() { Vec::new() } else { self.clients().noticed(id, notices, &table) };
+        let holdings = std::mem::take(&mut output.holdings);
+        if notices.is_empty() && holdings.is_empty() {
+            return (output, Vec::new());
+        }
+        let mut clients = self.clients();
+        let mut news = clients.noticed(id, notices, &table);
+        news.extend(clients.holds(id, holdings, &table));
         (output, news)
     }
 

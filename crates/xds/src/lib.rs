@@ -29,8 +29,8 @@ mod table;
 
 pub use codec::{DeltaCodec, encode, encoded_len};
 pub use config::Config;
-pub use event::{Event, FleetId, What};
-pub use resource::{Body, Resource, ResourceType, Target, table_of};
+pub use event::{Event, FleetId, Notice, What};
+pub use resource::{Body, Resource, table_of};
 pub use server::{MAX_SOCKET_PATH, ServeError, Server};
-pub use stream::{Input, Notice, Output, Response, Stage, Stream};
-pub use table::{Commit, Edge, Need, Table, Watch, WatchChange};
+pub use stream::{Holding, Input, Output, Response, Stage, Stream};
+pub use table::{Commit, Need, Table, Watch, WatchChange};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use gatehouse_model::ResourceType;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
     exponential_buckets,
 };
 
-use crate::resource::ResourceType;
 use crate::stream::Stage;
 
 /// The metrics of a server.

@@ -1,82 +1,10 @@
-//! What travels: resource types, and resources as opaque, shared bytes.
+//! What travels: resources as opaque, shared bytes.
 
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
-
-/// The xDS resource types that Gatehouse serves, in the order in which Envoy should see them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ResourceType {
-    /// `envoy.config.cluster.v3.Cluster`, by wildcard.
-    Cluster,
-    /// `envoy.config.endpoint.v3.ClusterLoadAssignment`, named like its cluster, by name.
-    Endpoint,
-    /// `envoy.extensions.transport_sockets.tls.v3.Secret`, by name.
-    Secret,
-    /// `envoy.config.listener.v3.Listener`, by wildcard.
-    Listener,
-    /// `envoy.config.route.v3.RouteConfiguration`, by name.
-    Route,
-    /// `envoy.config.route.v3.VirtualHost`, named `<route configuration>/<identity>`, pushed for the tables a proxy has.
-    VirtualHost,
-}
-
-impl ResourceType {
-    /// All types, by rank.
-    pub const ALL: [Self; 6] =
-        [Self::Cluster, Self::Endpoint, Self::Secret, Self::Listener, Self::Route, Self::VirtualHost];
-
-    /// The types whose resources name clusters, so that they wait until those are warm.
-    pub const NAMING: [Self; 3] = [Self::Listener, Self::Route, Self::VirtualHost];
-
-    /// The `type_url` of requests, responses and the `Any` around each resource.
-    pub fn type_url(self) -> &'static str {
-        match self {
-            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            Self::Endpoint => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
-            Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-            Self::VirtualHost => "type.googleapis.com/envoy.config.route.v3.VirtualHost",
-        }
-    }
-
-    /// The type of a `type_url`, if it is one that is served.
-    pub fn from_type_url(url: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.type_url() == url)
-    }
-
-    /// Position in a batch: what others name goes first.
-    pub fn rank(self) -> usize {
-        self as usize
-    }
-
-    /// Whether an empty first request subscribes to everything.
-    pub fn wildcard(self) -> bool {
-        matches!(self, Self::Cluster | Self::Listener | Self::VirtualHost)
-    }
-
-    /// Whether resources of this type may name clusters.
-    pub fn names_clusters(self) -> bool {
-        Self::NAMING.contains(&self)
-    }
-
-    /// A short word for labels and logs.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Cluster => "cluster",
-            Self::Endpoint => "endpoint",
-            Self::Secret => "secret",
-            Self::Listener => "listener",
-            Self::Route => "route",
-            Self::VirtualHost => "virtual_host",
-        }
-    }
-}
-
-/// A type and a name: what identifies a resource inside one fleet.
-pub type Target = (ResourceType, Arc<str>);
+use gatehouse_model::ResourceType;
 
 /// Bytes of one version of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,13 +28,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use gatehouse_model::{ResourceType, Target};
 
 use self::depart::Departures;
 use self::gate::Gates;
 use self::holds::Holds;
 use self::sub::{Pending, Sub};
 use crate::config::Config;
-use crate::resource::{Body, PerType, ResourceType, Target, table_of};
+use crate::event::Notice;
+use crate::resource::{Body, PerType, table_of};
 use crate::table::{Change, Table};
 
 /// What happens to a stream.
@@ -61,39 +63,15 @@ pub struct Response {
     pub removed: Vec<Arc<str>>,
 }
 
-/// What a stream has to tell about its client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The client refused these bytes.
-    Refused {
-        /// The resource.
-        target: Target,
-        /// The version that it refused.
-        version: Arc<str>,
-        /// The client's words.
-        message: String,
-    },
-    /// The client holds a later version, or the resource is gone.
-    Cleared {
-        /// The resource.
-        target: Target,
-    },
-    /// A resource went out although it names clusters that are not warm.
-    GateExpired {
-        /// The resource.
-        target: Target,
-        /// The clusters that were not warm.
-        clusters: Vec<Arc<str>>,
-    },
-    /// Whether the client holds everything that a watch needs; said anew for each generation of the watch.
-    Holds {
-        /// The watch.
-        watch: u64,
-        /// The generation of the watch that this is about.
-        generation: u64,
-        /// The answer.
-        held: bool,
-    },
+/// Whether the client holds everything that a watch needs; said anew for each generation of the watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The watch.
+    pub watch: u64,
+    /// The generation of the watch that this is about.
+    pub generation: u64,
+    /// The answer.
+    pub held: bool,
 }
 
 /// Where in its way to the client a change was.
@@ -110,8 +88,10 @@ pub enum Stage {
 pub struct Output {
     /// Responses, in the order in which they must be sent.
     pub responses: Vec<Response>,
-    /// News about the client.
+    /// How resources fared with the client.
     pub notices: Vec<Notice>,
+    /// What the client holds or does not hold any more.
+    pub holdings: Vec<Holding>,
     /// Time from "change seen" to a stage.
     pub timings: Vec<(ResourceType, Stage, Duration)>,
     /// How the client answered responses: type, and whether it accepted.

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use self::edges::Edge;
+use gatehouse_model::{Edge, ResourceType, Target};
+
 use self::edges::Edges;
 use self::watches::Watches;
 pub use self::watches::{Need, Watch, WatchChange};
-use crate::resource::{PerType, Resource, ResourceType, Target};
+use crate::resource::{PerType, Resource};
 
 /// Names that were removed and are still in the log; beyond it the oldest are forgotten.
 const REMEMBERED_REMOVALS: usize = 4096;

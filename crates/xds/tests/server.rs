@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use gatehouse_model::ResourceType;
 use gatehouse_testkit::xds_client::{Client, Kind, words};
-use gatehouse_xds::{Commit, Config, FleetId, Resource, ResourceType, ServeError, Server, What};
+use gatehouse_xds::{Commit, Config, FleetId, Resource, ServeError, Server, What};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -65,7 +66,7 @@ async fn a_client_on_a_socket_gets_the_table_of_its_fleet() {
         (ResourceType::Cluster, "c", "eds"),
         (ResourceType::Endpoint, "c", "here"),
         (ResourceType::Listener, "l", "route:r"),
-        (ResourceType::Route, "r", "vhds"),
+        (ResourceType::RouteConfiguration, "r", "vhds"),
         (ResourceType::VirtualHost, "r/h", "names:c"),
     ];
     server.commit(&fleet, commit(&all));

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::Instant;
 
-use gatehouse_model::{FleetKey, NamespacedName, PortKey};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType, Target};
 use gatehouse_standalone::files::FileBatch;
 use gatehouse_standalone::intake::{FileProblem, Intake};
-use gatehouse_translate::{Config, FleetChange, Outputs, Resource, ResourceKind, Watch, WatchState, World};
-use gatehouse_xds::{Commit, Edge, Event, FleetId, ResourceType, Server, Target, WatchChange, What};
+use gatehouse_translate::{Config, FleetChange, Outputs, Resource, Watch, WatchKey, WatchState, World};
+use gatehouse_xds::{Commit, Event, FleetId, Notice, Server, WatchChange, What};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -32,8 +32,8 @@ pub(crate) enum Input {
 /// What a watch of the xDS server stands for.
 #[derive(Clone, Debug)]
 enum Watched {
-    /// A port and the digest of its needs.
-    Port(PortKey, Arc<str>),
+    /// A watch of the world and the digest of its needs.
+    Needs(WatchKey, Arc<str>),
     /// A virtual host and its version.
     Host(FleetKey, Arc<str>, Arc<str>),
 }
@@ -50,7 +50,7 @@ pub(crate) struct Core {
     metrics: CoreMetrics,
     /// By watch id; an id stands for one version only, so that a late answer is not taken for a newer one.
     watched: HashMap<u64, Watched>,
-    port_watches: HashMap<PortKey, u64>,
+    needs_watches: HashMap<WatchKey, u64>,
     host_watches: HashMap<(FleetKey, Arc<str>), u64>,
     /// Watches of hosts that were answered: a host is watched only until a proxy has it.
     answered: BTreeMap<FleetKey, Vec<u64>>,
@@ -79,7 +79,7 @@ impl Core {
             document,
             metrics,
             watched: HashMap::new(),
-            port_watches: HashMap::new(),
+            needs_watches: HashMap::new(),
             host_watches: HashMap::new(),
             answered: BTreeMap::new(),
             next_watch: 0,
@@ -189,44 +189,38 @@ impl Core {
     fn commit_of(&mut self, fleet: &FleetKey, change: FleetChange, seen: Option<Instant>) -> Commit {
         let answered = self.answered.remove(fleet).unwrap_or_default();
         let mut watches: Vec<_> = answered.into_iter().map(WatchChange::Remove).collect();
-        for (port, watch) in change.watches {
-            self.watch_port(port, watch, &mut watches);
+        for (key, watch) in change.watches {
+            self.watch_needs(key, watch, &mut watches);
         }
-        for resource in change.upserts.iter().filter(|r| r.kind == ResourceKind::VirtualHost) {
+        for resource in change.upserts.iter().filter(|r| r.kind == ResourceType::VirtualHost) {
             let host = Watched::Host(fleet.clone(), resource.name.clone(), resource.version.clone());
             let need = (ResourceType::VirtualHost, resource.name.clone(), resource.version.clone());
             let id = self.watch(host, vec![need], &mut watches);
             let old = self.host_watches.insert((fleet.clone(), resource.name.clone()), id);
             self.unwatch(old, &mut watches);
         }
-        for (_, name) in change.removals.iter().filter(|(kind, _)| *kind == ResourceKind::VirtualHost) {
+        for (_, name) in change.removals.iter().filter(|(kind, _)| *kind == ResourceType::VirtualHost) {
             let old = self.host_watches.remove(&(fleet.clone(), name.clone()));
             self.unwatch(old, &mut watches);
         }
         self.metrics.committed(&change.upserts);
-        let upsert =
-            |r: Resource| (resource_type(r.kind), gatehouse_xds::Resource::new(r.name, r.version, r.body));
+        let upsert = |r: Resource| (r.kind, gatehouse_xds::Resource::new(r.name, r.version, r.body));
         Commit {
             upserts: change.upserts.into_iter().map(upsert).collect(),
-            removals: change.removals.into_iter().map(target).collect(),
-            edges: change
-                .edges
-                .into_iter()
-                .map(|e| Edge { from: target(e.from), cluster: e.cluster, delta: e.delta, linger: e.linger })
-                .collect(),
+            removals: change.removals,
+            edges: change.edges,
             watches,
             seen,
         }
     }
 
-    fn watch_port(&mut self, port: PortKey, watch: Option<Watch>, out: &mut Vec<WatchChange>) {
+    fn watch_needs(&mut self, key: WatchKey, watch: Option<Watch>, out: &mut Vec<WatchChange>) {
         let old = match watch {
             Some(watch) => {
-                let needs = watch.needs.into_iter().map(|(kind, n, v)| (resource_type(kind), n, v)).collect();
-                let id = self.watch(Watched::Port(port.clone(), watch.digest), needs, out);
-                self.port_watches.insert(port, id)
+                let id = self.watch(Watched::Needs(key.clone(), watch.digest), watch.needs, out);
+                self.needs_watches.insert(key, id)
             }
-            None => self.port_watches.remove(&port),
+            None => self.needs_watches.remove(&key),
         };
         self.unwatch(old, out);
     }
@@ -247,10 +241,10 @@ impl Core {
 
     fn forget_watches(&mut self, fleet: &FleetKey) {
         self.answered.remove(fleet);
-        self.port_watches.retain(|port, _| port.fleet != *fleet);
+        self.needs_watches.retain(|key, _| key.fleet() != fleet);
         self.host_watches.retain(|(owner, _), _| owner != fleet);
         self.watched.retain(|_, watched| match watched {
-            Watched::Port(port, _) => port.fleet != *fleet,
+            Watched::Needs(key, _) => key.fleet() != fleet,
             Watched::Host(owner, ..) => owner != fleet,
         });
     }
@@ -258,31 +252,33 @@ impl Core {
     fn proxy(&mut self, event: &Event) {
         match &event.what {
             What::Held { watch, holders, refused } => self.held(*watch, *holders, refused.as_deref()),
-            What::Refused { target, version, message } => {
-                self.refused(&event.fleet, target, version, message);
-            }
-            What::GateExpired { target, clusters } => {
-                tracing::warn!(
-                    fleet = %event.fleet, resource = %target.1, ?clusters,
-                    "sent although clusters that it names are not ready: a backend does not answer discovery"
-                );
-            }
-            What::Cleared { target } => {
-                tracing::info!(fleet = %event.fleet, resource = %target.1, "no longer refused");
-            }
+            What::Resource(notice) => self.noticed(&event.fleet, notice),
             What::Streams { connected } => {
                 tracing::info!(fleet = %event.fleet, connected, "proxies connected");
             }
         }
     }
 
+    fn noticed(&mut self, fleet: &FleetId, notice: &Notice) {
+        match notice {
+            Notice::Refused { target, version, message } => self.refused(fleet, target, version, message),
+            Notice::GateExpired { target, clusters } => tracing::warn!(
+                %fleet, resource = %target.1, ?clusters,
+                "sent although clusters that it names are not ready: a backend does not answer discovery"
+            ),
+            Notice::Cleared { target } => {
+                tracing::info!(%fleet, resource = %target.1, "no longer refused");
+            }
+        }
+    }
+
     fn held(&mut self, watch: u64, holders: usize, refused: Option<&str>) {
         match self.watched.get(&watch).cloned() {
-            Some(Watched::Port(port, digest)) => {
+            Some(Watched::Needs(key, digest)) => {
                 if let Some(message) = refused {
-                    self.world.proxy_says(port, &digest, WatchState::Refused(message.into()));
+                    self.world.proxy_says(key, &digest, WatchState::Refused(message.into()));
                 } else if holders > 0 {
-                    self.world.proxy_says(port, &digest, WatchState::Held);
+                    self.world.proxy_says(key, &digest, WatchState::Held);
                 }
             }
             Some(Watched::Host(fleet, name, version)) if holders > 0 && refused.is_none() => {
@@ -333,12 +329,4 @@ pub(crate) fn fleet_id(fleet: &FleetKey) -> FleetId {
 fn fleet_key(id: &FleetId) -> Option<FleetKey> {
     let (namespace, name) = id.as_str().split_once('/')?;
     Some(FleetKey(NamespacedName::new(namespace, name)))
-}
-
-fn target((kind, name): (ResourceKind, Arc<str>)) -> Target {
-    (resource_type(kind), name)
-}
-
-fn resource_type(kind: ResourceKind) -> ResourceType {
-    ResourceType::from_type_url(kind.type_url()).expect("the server knows every kind that is made")
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gatehouse_translate::{Resource, ResourceKind, World};
-use gatehouse_xds::ResourceType;
+use gatehouse_model::ResourceType;
+use gatehouse_translate::{Resource, World};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -85,7 +85,7 @@ impl CoreMetrics {
 
     pub(crate) fn committed(&self, resources: &[Resource]) {
         for resource in resources {
-            self.encoded.with_label_values(&[label(resource.kind)]).inc();
+            self.encoded.with_label_values(&[resource.kind.label()]).inc();
         }
     }
 
@@ -102,16 +102,5 @@ impl CoreMetrics {
     /// True once, at the first call.
     pub(crate) fn first_commit(&mut self) -> bool {
         !std::mem::replace(&mut self.committed, true)
-    }
-}
-
-fn label(kind: ResourceKind) -> &'static str {
-    match kind {
-        ResourceKind::Cluster => "cluster",
-        ResourceKind::Endpoint => "endpoint",
-        ResourceKind::Secret => "secret",
-        ResourceKind::Listener => "listener",
-        ResourceKind::RouteConfiguration => "route",
-        ResourceKind::VirtualHost => "virtual_host",
     }
 }

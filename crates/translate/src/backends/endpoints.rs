@@ -8,12 +8,13 @@ use gatehouse_api::types::{
     BackendEndpoint, EndpointAddressType, EndpointConditions, EndpointPort, EndpointSlice, TransportProtocol,
 };
 use gatehouse_engine::Reads;
+use gatehouse_model::ResourceType;
 use gatehouse_model::backend::{BackendKind, Endpoint, EndpointAddress, Endpoints, Health};
 
 use super::{ClusterKey, Discovery, discovery, tcp_port};
 use crate::facts::Facts;
 use crate::names;
-use crate::output::{Resource, ResourceKind};
+use crate::output::Resource;
 
 type Zones = BTreeMap<Arc<str>, Vec<Endpoint>>;
 
@@ -50,7 +51,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
     let cluster = names::cluster(key);
     let endpoints = Endpoints { cluster: cluster.clone(), localities: zones.into_iter().collect() };
     let body = gatehouse_envoy::encode::endpoints(&endpoints);
-    Some(Assignment::Listed(Arc::new(Resource::new(ResourceKind::Endpoint, cluster.0, body))))
+    Some(Assignment::Listed(Arc::new(Resource::new(ResourceType::Endpoint, cluster.0, body))))
 }
 
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {

@@ -5,7 +5,7 @@ use gatehouse_model::status::Condition;
 use gatehouse_model::{ListenerOwner, NamespacedName};
 use serde_json::{Value, json};
 
-use super::listener::{ADDRESS_NOT_USABLE, Entry, Programmed, Sources};
+use super::listener::{ADDRESS_NOT_USABLE, Entry, PENDING, Programmed, Sources};
 use super::{to_json, verdict};
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
@@ -100,7 +100,7 @@ fn owner_programmed(entries: &[Entry], generation: i64) -> Condition {
     });
     let problem = problem.unwrap_or_else(|| Problem::new("Invalid", "there are no listeners"));
     let reason = match problem.reason {
-        reason @ ("Pending" | ADDRESS_NOT_USABLE) => reason,
+        reason @ (PENDING | ADDRESS_NOT_USABLE) => reason,
         _ => "Invalid",
     };
     Condition::new("Programmed", false, reason, problem.message, generation)

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use gatehouse_engine::{Index, Reads, Stage};
 use gatehouse_model::status::Condition;
-use gatehouse_model::{ListenerKey, PortKey, RouteKey};
+use gatehouse_model::{ListenerKey, NamespacedName, PortKey, RouteKey};
 use serde_json::{Value, json};
 
 use super::{to_json, verdict};
-use crate::certificates::Certificates;
+use crate::certificates::{Certificates, KeyPair};
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{GatewayView, ListenerView, Problem};
 use crate::grants::GATEWAY_GROUP;
+use crate::output::WatchKey;
 use crate::ports::{self, PortState};
 
 /// What listener entries are made from.
@@ -21,6 +22,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) config: &'a Config,
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
+    pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) ports: &'a Stage<PortKey, PortState>,
     pub(crate) attached: &'a Index<RouteKey, ListenerKey, RouteKey, ()>,
 }
@@ -30,6 +32,9 @@ const NO_SUCH_ADDRESS: &str = "Cannot assign requested address";
 /// A Gateway's reason for that.
 pub(super) const ADDRESS_NOT_USABLE: &str = "AddressNotUsable";
 
+/// No proxy has answered yet.
+pub(super) const PENDING: &str = "Pending";
+
 /// Whether a listener serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Programmed {
@@ -37,6 +42,18 @@ pub(super) enum Programmed {
     Yes { generation: i64 },
     /// It does not, for this reason.
     No(Problem),
+}
+
+impl Programmed {
+    /// Both, as of the older generation; what is wrong says more than what is awaited.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes { generation: a }, Self::Yes { generation: b }) => Self::Yes { generation: a.min(b) },
+            (Self::No(problem), Self::Yes { .. }) => Self::No(problem),
+            (Self::No(problem), Self::No(_)) if problem.reason != PENDING => Self::No(problem),
+            (_, no) => no,
+        }
+    }
 }
 
 /// A listener's entry with what its owner's conditions need.
@@ -55,7 +72,7 @@ impl Entry {
     }
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
     pub(super) fn entry(self, reads: &mut Reads, view: &GatewayView, listener: &ListenerView) -> Entry {
         let generation = listener.generation;
         let unresolved = self.unresolved(reads, listener);
@@ -112,20 +129,42 @@ impl Sources<'_> {
         if let Some(problem) = listener.problem.as_ref().or(view.problem.as_ref()) {
             return invalid(&problem.message);
         }
-        let serves = !listener.https
-            || self.certificates.get(reads, &listener.key).is_some_and(|c| !c.usable.is_empty());
-        if !serves {
+        let secrets = self.secrets(reads, listener);
+        if listener.https && secrets.is_empty() {
             return invalid(unresolved.map_or("the listener has no usable certificate", |p| &p.message));
         }
         let key = ports::key(view, listener.port);
         let Some(port) = self.ports.get(reads, &key).and_then(PortState::serving) else {
             return invalid("the port has nothing to serve");
         };
-        self.held(reads, &key, &port.watch.digest, view.generation)
+        let digest = &port.watch.digest;
+        let held = self.held(reads, &WatchKey::Port(key), digest, view.generation);
+        let secrets = secrets.iter().map(|(secret, digest)| {
+            let watch = WatchKey::Secret(view.fleet.clone(), (*secret).clone());
+            match self.held(reads, &watch, digest, view.generation) {
+                Programmed::No(problem) => Programmed::No(Problem::new(
+                    problem.reason,
+                    format!("certificate Secret {secret}: {}", problem.message),
+                )),
+                yes @ Programmed::Yes { .. } => yes,
+            }
+        });
+        secrets.fold(held, Programmed::and)
     }
 
-    fn held(self, reads: &mut Reads, key: &PortKey, digest: &Arc<str>, generation: i64) -> Programmed {
-        let held = self.facts.held.get(reads, key);
+    /// The Secrets that a listener serves now, with their versions.
+    fn secrets(self, reads: &mut Reads, listener: &ListenerView) -> Vec<(&'a NamespacedName, &'a Arc<str>)> {
+        let certificates = self.certificates.get(reads, &listener.key);
+        let usable = certificates.iter().flat_map(|certificates| &certificates.usable);
+        let version = |secret| match self.pairs.get(reads, secret) {
+            Some(KeyPair::Usable(resource)) => Some((secret, &resource.version)),
+            _ => None,
+        };
+        usable.filter_map(version).collect()
+    }
+
+    fn held(self, reads: &mut Reads, watch: &WatchKey, digest: &Arc<str>, generation: i64) -> Programmed {
+        let held = self.facts.held.get(reads, watch);
         if let Some((refused, message)) = held.and_then(|held| held.refused.as_ref())
             && refused == digest
         {
@@ -137,7 +176,7 @@ impl Sources<'_> {
             // A later push is on its way: what was programmed still serves, and says for which generation.
             Some((_, held_generation)) => Programmed::Yes { generation: held_generation },
             None if self.config.assume_programmed => Programmed::Yes { generation },
-            None => Programmed::No(Problem::new("Pending", "waiting for a proxy to acknowledge")),
+            None => Programmed::No(Problem::new(PENDING, "waiting for a proxy to acknowledge")),
         }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_engine::Change;
+use gatehouse_model::{Edge, ResourceType};
 use rustc_hash::FxHashMap;
 
 use super::trial::Trial;
 use super::{HostKey, Order};
 use crate::fragments::{Fragment, FragmentId};
-use crate::output::{Edge, FleetChange, ResourceKind};
+use crate::output::FleetChange;
 
 /// Makes what answers 500 in a fragment's stead.
 pub(crate) type Failing<'a> = &'a dyn Fn(&Fragment) -> Option<Arc<Fragment>>;
@@ -98,7 +99,7 @@ impl Host {
             let weight = weight(order, fragment);
             self.sum = if delta > 0 { self.sum.wrapping_add(weight) } else { self.sum.wrapping_sub(weight) };
             out.edges.extend(fragment.clusters.iter().map(|cluster| Edge {
-                from: (ResourceKind::VirtualHost, name.clone()),
+                from: (ResourceType::VirtualHost, name.clone()),
                 cluster: cluster.clone(),
                 delta,
                 linger: fragment.linger,

@@ -35,6 +35,7 @@ impl World {
             facts,
             config,
             certificates: &stages.certificates,
+            pairs: &stages.pairs,
             ports: &stages.ports,
             attached,
         };

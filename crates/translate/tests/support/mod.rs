@@ -3,18 +3,20 @@
 // Every test binary takes what it needs.
 #![allow(dead_code)]
 
+pub(crate) mod scene;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gatehouse_api::ObjectRef;
-use gatehouse_model::{FleetKey, PortKey};
-use gatehouse_translate::{Outputs, Resource, ResourceKind, Watch};
+use gatehouse_model::{FleetKey, ResourceType};
+use gatehouse_translate::{Outputs, Resource, Watch, WatchKey};
 use serde_json::Value;
 
 /// Kind and name of a resource.
-pub(crate) type Name = (ResourceKind, Arc<str>);
+pub(crate) type Name = (ResourceType, Arc<str>);
 
 /// What one fleet holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(crate) struct Fleet {
     pub(crate) resources: BTreeMap<Name, Resource>,
     /// How often a resource says that it names a cluster; zero is not kept.
     pub(crate) edges: BTreeMap<(Name, Arc<str>), i64>,
-    pub(crate) watches: BTreeMap<PortKey, Watch>,
+    pub(crate) watches: BTreeMap<WatchKey, Watch>,
 }
 
 /// Everything that outputs added up to.
@@ -55,10 +57,10 @@ impl Picture {
                     fleet.edges.remove(&key);
                 }
             }
-            for (port, watch) in change.watches {
+            for (key, watch) in change.watches {
                 match watch {
-                    Some(watch) => drop(fleet.watches.insert(port, watch)),
-                    None => drop(fleet.watches.remove(&port)),
+                    Some(watch) => drop(fleet.watches.insert(key, watch)),
+                    None => drop(fleet.watches.remove(&key)),
                 }
             }
         }
@@ -77,7 +79,7 @@ impl Picture {
 }
 
 impl Fleet {
-    fn has(&self, kind: ResourceKind, name: &str) -> bool {
+    fn has(&self, kind: ResourceType, name: &str) -> bool {
         self.resources.contains_key(&(kind, name.into()))
     }
 
@@ -86,42 +88,42 @@ impl Fleet {
         let mut named: BTreeSet<(Name, Arc<str>)> = BTreeSet::new();
         for (name, resource) in &self.resources {
             let json = decode(resource);
-            let mut refer = |kind: ResourceKind, target: &str| {
+            let mut refer = |kind: ResourceType, target: &str| {
                 if !self.has(kind, target) {
                     wrong.push(format!("{key}: {name:?} names {kind:?} {target}, which is not there"));
                 }
             };
             match resource.kind {
-                ResourceKind::VirtualHost => {
+                ResourceType::VirtualHost => {
                     for cluster in clusters_of(&json) {
-                        refer(ResourceKind::Cluster, &cluster);
+                        refer(ResourceType::Cluster, &cluster);
                         named.insert((name.clone(), cluster.into()));
                     }
                     let table = resource.name.rsplit_once('/').map_or("", |(table, _)| table);
-                    refer(ResourceKind::RouteConfiguration, table);
+                    refer(ResourceType::RouteConfiguration, table);
                 }
-                ResourceKind::Listener => {
+                ResourceType::Listener => {
                     for table in strings_at(&json, "route_config_name") {
-                        refer(ResourceKind::RouteConfiguration, &table);
+                        refer(ResourceType::RouteConfiguration, &table);
                     }
                     for secret in secrets_of(&json) {
-                        refer(ResourceKind::Secret, &secret);
+                        refer(ResourceType::Secret, &secret);
                     }
                 }
-                ResourceKind::Cluster if json["type"] == "EDS" => {
-                    refer(ResourceKind::Endpoint, &resource.name);
+                ResourceType::Cluster if json["type"] == "EDS" => {
+                    refer(ResourceType::Endpoint, &resource.name);
                 }
-                ResourceKind::Endpoint => refer(ResourceKind::Cluster, &resource.name),
-                ResourceKind::RouteConfiguration => {
+                ResourceType::Endpoint => refer(ResourceType::Cluster, &resource.name),
+                ResourceType::RouteConfiguration => {
                     let prefix = format!("{}/", resource.name);
                     let hosts = self.resources.keys().filter(|(kind, host)| {
-                        *kind == ResourceKind::VirtualHost && host.starts_with(&prefix)
+                        *kind == ResourceType::VirtualHost && host.starts_with(&prefix)
                     });
                     if hosts.count() == 0 {
                         wrong.push(format!("{key}: table {} has no virtual host", resource.name));
                     }
                 }
-                ResourceKind::Cluster | ResourceKind::Secret => {}
+                ResourceType::Cluster | ResourceType::Secret => {}
             }
         }
         let counted: BTreeSet<_> = self.edges.keys().cloned().collect();

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gatehouse_model::ResourceType;
+
 use super::Stream;
 use super::sub::Pending;
-use crate::resource::ResourceType;
 use crate::table::Table;
 
 /// A cluster that is no longer in the table and that the client has.

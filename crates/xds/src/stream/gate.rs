@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use gatehouse_model::{ResourceType, Target};
+
+use super::Stream;
 use super::sub::Pending;
-use super::{Notice, Stream};
 use crate::config::Config;
-use crate::resource::{ResourceType, Target};
+use crate::event::Notice;
 use crate::table::Table;
 
 /// What is known about a cluster that is not warm on the stream.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Notice, Stream};
-use crate::resource::{ResourceType, Target};
+use gatehouse_model::{ResourceType, Target};
+
+use super::{Holding, Stream};
 use crate::table::Table;
 
 /// The watches of one stream.
@@ -76,7 +77,7 @@ impl Stream {
             let all = hold.unmet.is_empty();
             if hold.told != Some((generation, all)) {
                 hold.told = Some((generation, all));
-                self.out.notices.push(Notice::Holds { watch, generation, held: all });
+                self.out.holdings.push(Holding { watch, generation, held: all });
             }
         }
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use gatehouse_model::{ResourceType, Target};
+
 use super::sub::{Flight, Item, Pending};
 use super::{Response, Stage, Stream};
-use crate::resource::{Body, ResourceType, Target};
+use crate::resource::Body;
 use crate::table::{Entry, Table};
 
 /// Cluster responses that may be in flight while an older one is stuck.
@@ -190,7 +192,7 @@ impl Stream {
     /// A bad route configuration would take good ones along, so these travel alone.
     fn send(&mut self, kind: ResourceType, batch: Batch, table: &Table) {
         let mut rest = batch;
-        if kind == ResourceType::Route {
+        if kind == ResourceType::RouteConfiguration {
             for resource in std::mem::take(&mut rest.resources) {
                 self.fly(kind, Batch { resources: vec![resource], removed: Vec::new() }, false, table);
             }

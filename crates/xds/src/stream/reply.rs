@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use gatehouse_model::ResourceType;
 
 use super::sub::{Flight, Item, Pending, Refusal};
-use super::{Notice, Stage, Stream};
-use crate::resource::ResourceType;
+use super::{Stage, Stream};
+use crate::event::Notice;
 use crate::table::Table;
 
 /// Names in a refusal's message that are believed at once; more of them say nothing.
@@ -58,7 +59,9 @@ impl Stream {
                 ResourceType::Endpoint if item.version.is_some() => {
                     self.endpoints_accepted(&item.name, flight.number);
                 }
-                ResourceType::Route if item.version.is_some() => self.route_accepted(&item.name, table),
+                ResourceType::RouteConfiguration if item.version.is_some() => {
+                    self.route_accepted(&item.name, table);
+                }
                 _ => {}
             }
             self.held_changed(kind, &item.name, table);
@@ -75,7 +78,8 @@ impl Stream {
     }
 
     fn route_accepted(&mut self, route: &Arc<str>, table: &Table) {
-        if self.subs[ResourceType::Route].subscribed(route) && self.tables.insert(route.clone()) {
+        if self.subs[ResourceType::RouteConfiguration].subscribed(route) && self.tables.insert(route.clone())
+        {
             self.queue_virtual_hosts(route, true, table);
         }
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use gatehouse_model::{ResourceType, Target};
 
 use super::Stream;
 use super::sub::Pending;
-use crate::resource::{ResourceType, Target, table_of};
+use crate::resource::table_of;
 use crate::table::Table;
 
 /// The name that stands for all resources of a type.
@@ -74,7 +75,7 @@ impl Stream {
     /// time, so these are the oldest obligations.
     fn compare(&mut self, kind: ResourceType, brought: BTreeSet<Arc<str>>, table: &Table) {
         for name in &brought {
-            if kind == ResourceType::Route && self.subs[kind].subscribed(name) {
+            if kind == ResourceType::RouteConfiguration && self.subs[kind].subscribed(name) {
                 self.tables.insert(name.clone());
                 self.queue_virtual_hosts(name, false, table);
             }
@@ -193,7 +194,7 @@ impl Stream {
         self.drop_queued(kind, &name);
         self.clear_refusal(kind, &name);
         self.held_changed(kind, &name, table);
-        if kind == ResourceType::Route && self.tables.remove(&name) {
+        if kind == ResourceType::RouteConfiguration && self.tables.remove(&name) {
             self.withdraw_virtual_hosts(&name, table);
         }
     }

@@ -4,20 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::resource::{PerType, ResourceType, Target};
+use gatehouse_model::{Edge, ResourceType};
 
-/// A change of how often a resource names a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// The listener, route configuration or virtual host.
-    pub from: Target,
-    /// The cluster that it names.
-    pub cluster: Arc<str>,
-    /// How many more (or fewer) of its parts name the cluster.
-    pub delta: i32,
-    /// The longest time a request that took this edge may still need the cluster.
-    pub linger: Duration,
-}
+use crate::resource::PerType;
 
 /// How a cluster is used across the fleet.
 #[derive(Clone, Debug, Default)]

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gatehouse_model::{ResourceType, Target};
+
 use super::{Change, Commit, Edge, REMEMBERED_REMOVALS, Table, Watch, WatchChange};
-use crate::resource::{Resource, ResourceType, Target};
+use crate::resource::Resource;
 
 fn cluster(name: &str, version: &str) -> (ResourceType, Resource) {
     (ResourceType::Cluster, Resource::new(name, version, version.to_owned()))

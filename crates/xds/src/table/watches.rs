@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gatehouse_model::{ResourceType, Target};
+
 use super::Change;
-use crate::resource::{PerType, ResourceType, Target};
+use crate::resource::PerType;
 
 /// One version that a watch needs: type, name, version.
 pub type Need = (ResourceType, Arc<str>, Arc<str>);

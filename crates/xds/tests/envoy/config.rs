@@ -27,7 +27,8 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 use envoy_types::pb::google::protobuf::Any;
-use gatehouse_xds::{Commit, Edge, Resource, ResourceType};
+use gatehouse_model::{Edge, ResourceType};
+use gatehouse_xds::{Commit, Resource};
 use prost::Message;
 
 fn ads() -> ConfigSource {
@@ -118,7 +119,7 @@ pub(crate) fn listener(name: &str, port: u16, table: &str) -> (ResourceType, Res
 pub(crate) fn table(name: &str) -> (ResourceType, Resource) {
     let vhds = Some(Vhds { config_source: Some(ads()) });
     let table = RouteConfiguration { name: name.into(), vhds, ..RouteConfiguration::default() };
-    (ResourceType::Route, resource(name, &table))
+    (ResourceType::RouteConfiguration, resource(name, &table))
 }
 
 /// A virtual host `<table>/<id>` for `<id>.example.com`, or for everything if the id is `default`.

@@ -9,7 +9,8 @@ mod process;
 use std::time::{Duration, Instant};
 
 use config::{cluster, commit, endpoints, host, listener, table};
-use gatehouse_xds::{Commit, Config, Event, FleetId, ResourceType, Server, Watch, WatchChange, What};
+use gatehouse_model::ResourceType;
+use gatehouse_xds::{Commit, Config, Event, FleetId, Notice, Server, Watch, WatchChange, What};
 use process::{Envoy, backend, free_port, wait_for};
 use prometheus::Registry;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -128,8 +129,8 @@ async fn envoy_takes_every_change_without_waiting() {
     let edges: Vec<_> = names.iter().map(|name| (name.as_str(), "a")).collect();
     let start = Instant::now();
     world.server.commit(&world.fleet, commit(upserts, &edges));
-    let refused = world.until(|what| matches!(what, What::Refused { .. })).await;
-    let What::Refused { target, message, .. } = refused else { unreachable!() };
+    let refused = world.until(|what| matches!(what, What::Resource(Notice::Refused { .. }))).await;
+    let What::Resource(Notice::Refused { target, message, .. }) = refused else { unreachable!() };
     assert_eq!(&*target.1, "r1/h42");
     assert!(message.contains("missing )"), "{message}");
     wait_for(third, "h41.example.com", "200");

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use gatehouse_model::{Edge, ResourceType, Target};
+
 use super::harness::Harness;
 use super::world::{World, resource};
-use crate::resource::{Body, ResourceType, Target};
-use crate::stream::Notice;
-use crate::table::{Commit, Edge};
+use crate::event::Notice;
+use crate::resource::Body;
+use crate::table::Commit;
 
 /// A client with listener `l0`, table `r0` and a virtual host `r0/h0` that names `c0`.
 pub(super) fn served() -> (World, Harness) {

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use gatehouse_model::ResourceType;
 use gatehouse_testkit::xds_client::{Client, Kind, words};
 use prost::Message;
 
 use crate::config::Config;
-use crate::resource::ResourceType;
-use crate::stream::{Input, Notice, Response, Stream};
+use crate::event::Notice;
+use crate::stream::{Holding, Input, Response, Stream};
 use crate::table::{Commit, Table};
 
 pub(super) struct Harness {
@@ -20,6 +21,7 @@ pub(super) struct Harness {
     pub(super) to_server: VecDeque<DeltaDiscoveryRequest>,
     pub(super) to_client: VecDeque<Response>,
     pub(super) notices: Vec<Notice>,
+    pub(super) holdings: Vec<Holding>,
     /// Everything sent on this stream.
     pub(super) sent: Vec<Response>,
     pub(super) wake: Option<Instant>,
@@ -48,6 +50,7 @@ impl Harness {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             notices: Vec::new(),
+            holdings: Vec::new(),
             sent: Vec::new(),
             wake: None,
         };
@@ -63,6 +66,7 @@ impl Harness {
     fn handle(&mut self, input: &Input<'_>) {
         let output = self.stream.handle(input, &self.table, self.now);
         self.notices.extend(output.notices);
+        self.holdings.extend(output.holdings);
         self.sent.extend(output.responses.iter().cloned());
         self.to_client.extend(output.responses);
         self.wake = output.wake;

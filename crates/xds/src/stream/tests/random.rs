@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use gatehouse_model::ResourceType;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runner, RngAlgorithm, TestRng, TestRunner};
 
 use super::harness::Harness;
 use super::world::World;
 use crate::config::Config;
-use crate::resource::ResourceType;
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -1,9 +1,10 @@
 //! A refusal is about a response; these find the resource.
 
+use gatehouse_model::ResourceType;
+
 use super::gates::served;
 use super::harness::Harness;
-use crate::resource::ResourceType;
-use crate::stream::Notice;
+use crate::event::Notice;
 
 fn refused(harness: &Harness) -> Vec<String> {
     let names = harness.notices.iter().filter_map(|notice| match notice {
@@ -114,7 +115,7 @@ fn a_bad_route_configuration_takes_no_good_one_along() {
     }
     let mut commit = world.commit();
     for (kind, resource) in &mut commit.upserts {
-        if *kind == ResourceType::Route && &*resource.name == "r2" {
+        if *kind == ResourceType::RouteConfiguration && &*resource.name == "r2" {
             resource.body = "vhds bad".into();
         }
     }
@@ -122,8 +123,11 @@ fn a_bad_route_configuration_takes_no_good_one_along() {
     harness.rest();
     assert_eq!(refused(&harness), ["r2"]);
     assert_eq!(harness.client.refused, 1);
-    let has: Vec<_> =
-        harness.client.effective(super::harness::kind(ResourceType::Route)).into_keys().collect();
+    let has: Vec<_> = harness
+        .client
+        .effective(super::harness::kind(ResourceType::RouteConfiguration))
+        .into_keys()
+        .collect();
     assert_eq!(has, ["r0", "r1", "r3"]);
 }
 

@@ -1,12 +1,12 @@
 //! Who is answered what, and when.
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use gatehouse_model::ResourceType;
 
 use super::gates::served;
 use super::harness::Harness;
 use crate::config::Config;
-use crate::resource::ResourceType;
-use crate::stream::{Input, Notice, Stream};
+use crate::stream::{Holding, Input, Stream};
 use crate::table::{Commit, Table, Watch, WatchChange};
 
 fn request(kind: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
@@ -141,8 +141,8 @@ fn a_watch_is_held_when_all_its_needs_are_acknowledged_or_presented() {
         (ResourceType::Cluster, "c0".into(), version(ResourceType::Cluster, "c0")),
         (ResourceType::VirtualHost, "r0/h0".into(), version(ResourceType::VirtualHost, "r0/h0")),
     ];
-    let held = |harness: &Harness| match harness.notices.last() {
-        Some(Notice::Holds { watch: 7, held, .. }) => *held,
+    let held = |harness: &Harness| match harness.holdings.last() {
+        Some(Holding { watch: 7, held, .. }) => *held,
         other => panic!("{other:?}"),
     };
     let watches = vec![WatchChange::Set(Watch { id: 7, needs })];
@@ -157,7 +157,7 @@ fn a_watch_is_held_when_all_its_needs_are_acknowledged_or_presented() {
     assert!(!held(&harness));
     harness.drain();
     assert!(held(&harness));
-    harness.notices.clear();
+    harness.holdings.clear();
     harness.reconnect();
     harness.drain();
     assert!(held(&harness), "presented is held");

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gatehouse_model::{Edge, ResourceType, Target};
 
-use crate::resource::{Resource, ResourceType, Target};
-use crate::table::{Commit, Edge};
+use crate::resource::Resource;
+use crate::table::Commit;
 
 /// Bodies of words by type and name; what a body names exists.
 #[derive(Clone, Debug, Default)]
@@ -43,13 +44,13 @@ impl World {
         for (name, words) in &self.listeners {
             bodies.insert((ResourceType::Listener, name.clone()), words.clone());
             for table in named(words, "route:") {
-                bodies.insert((ResourceType::Route, table.clone()), "vhds".to_owned());
+                bodies.insert((ResourceType::RouteConfiguration, table.clone()), "vhds".to_owned());
                 let default = format!("domain:* table:{table}");
                 bodies.insert((ResourceType::VirtualHost, format!("{table}/default")), default);
             }
         }
         for ((table, id), (clusters, extra)) in &self.hosts {
-            if bodies.contains_key(&(ResourceType::Route, table.clone())) {
+            if bodies.contains_key(&(ResourceType::RouteConfiguration, table.clone())) {
                 let names: Vec<String> = clusters.iter().map(|name| format!("names:{name}")).collect();
                 let words = format!("{} {extra}", names.join(" "));
                 bodies.insert((ResourceType::VirtualHost, format!("{table}/{id}")), words);
