@@ -69,12 +69,12 @@ fn retain(
     retained: &Value,
     at: &str,
 ) -> Result<(), MergeError> {
-    let names = list(retained, at)?;
-    let named = |key: &str| names.iter().any(|name| name.as_str() == Some(key));
-    if let Some(key) = patch.keys().find(|key| !key.starts_with('$') && !named(key)) {
+    let retained = list(retained, at)?;
+    let stays = |key: &str| retained.iter().any(|name| name.as_str() == Some(key));
+    if let Some(key) = patch.keys().find(|key| !key.starts_with('$') && !stays(key)) {
         return Err(error(at, format!("{key:?} is set but not among $retainKeys")));
     }
-    merged.retain(|key, _| named(key));
+    merged.retain(|key, _| stays(key));
     Ok(())
 }
 
