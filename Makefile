@@ -112,7 +112,7 @@ deny: cargo-deny ## Check licences, bans and sources of the dependencies, and ad
 
 .PHONY: bench
 bench: envoy release ## Run the benchmarks (docs/benchmarks.md says what they mean)
-	@cargo bench $(LOCKED) --package gatehouse-translate
+	@cargo bench $(LOCKED) --package gatehouse-translate --package gatehouse-xds
 	cd e2e && GATEHOUSE_BIN="$(BUILT)/release/gatehouse" go run ./cmd/bench -routes 100,1000,3000
 
 ##@ Change
@@ -120,6 +120,22 @@ bench: envoy release ## Run the benchmarks (docs/benchmarks.md says what they me
 .PHONY: fmt
 fmt: ## Format the code
 	@cargo fmt --all
+
+.PHONY: chart
+chart: ## Complete the chart, with its custom resource definitions, in target/chart/gatehouse
+	@cargo xtask chart --package "$(BUILT)/chart"
+	echo "$(BUILT)/chart/gatehouse"
+
+# The manifest is what the chart renders without values: whoever has no Helm installs the same.
+HELM ?= helm
+.PHONY: manifests
+manifests: ## Render manifests/install.yaml and the chart's table of values (needs HELM)
+	@cargo xtask chart
+	{
+	  echo "# Made by \`make manifests\` from charts/gatehouse: change that. Apply with kubectl apply --server-side."
+	  printf -- '---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: gatehouse-system\n'
+	  "$(HELM)" template gatehouse charts/gatehouse --namespace gatehouse-system
+	} >manifests/install.yaml
 
 .PHONY: golden
 golden: envoy ## Regenerate the expected parts of the golden cases; read the diff before committing

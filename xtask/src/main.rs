@@ -2,13 +2,19 @@
 //!
 //! `cargo xtask schema [--check]`: pinned Go modules -> CRDs and core types -> interned nodes -> the table that the
 //! `api` crate embeds.
+//! `cargo xtask chart [--check]`: the chart's values and their schema -> the table in the chart's README.
+//! `cargo xtask chart --package OUT`: the chart with the custom resource definitions of a pinned module.
 
+mod chart;
 mod core_types;
 mod crds;
 mod modules;
 mod table;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -20,13 +26,20 @@ fn main() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["schema"] => schema(false),
         ["schema", "--check"] => schema(true),
-        _ => bail!("usage: cargo xtask schema [--check]"),
+        ["chart"] => chart::readme(&root(), false),
+        ["chart", "--check"] => chart::readme(&root(), true),
+        ["chart", "--package", out] => chart::package(&root(), Path::new(out)),
+        _ => bail!("usage: cargo xtask schema [--check] | chart [--check] | chart --package OUT"),
     }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Writes the schema table, or compares it with what the pinned modules say.
 fn schema(check: bool) -> Result<()> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(TABLE);
+    let path = root().join(TABLE);
     let mut table = table::Table::default();
     crds::add_all(&mut table)?;
     core_types::add_all(&mut table)?;

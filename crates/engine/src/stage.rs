@@ -1,6 +1,7 @@
 //! Memoised pure functions.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +29,8 @@ pub struct Stage<K, V> {
     nodes: Vec<Option<Node<K, V>>>,
     free: Vec<u32>,
     changed: Vec<K>,
+    /// Slots whose last run met an unknown fact.
+    holding: BTreeSet<u32>,
 }
 
 impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
@@ -39,6 +42,7 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
             nodes: Vec::new(),
             free: Vec::new(),
             changed: Vec::new(),
+            holding: BTreeSet::new(),
         }
     }
 
@@ -89,8 +93,14 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
         graph.counters_mut(self.source).computed += 1;
         match outcome {
             Err(panic) => graph.record_panic(self.source, format!("{:?}", node.key), text_of(&*panic)),
-            Ok(_) if unknown => graph.counters_mut(self.source).held += 1,
-            Ok(value) => self.store(graph, slot, value),
+            Ok(_) if unknown => {
+                graph.counters_mut(self.source).held += 1;
+                self.holding.insert(slot);
+            }
+            Ok(value) => {
+                self.holding.remove(&slot);
+                self.store(graph, slot, value);
+            }
         }
     }
 
@@ -112,6 +122,7 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
         if let Some(node) = self.nodes[slot as usize].take() {
             graph.replace_reads(NodeRef { stage: self.source, slot }, &node.deps, &[]);
             self.slots.remove(&node.key);
+            self.holding.remove(&slot);
             self.free.push(slot);
         }
     }
@@ -131,6 +142,12 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
     /// All values in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.nodes.iter().flatten().filter_map(|node| Some((&node.key, node.value.as_ref()?)))
+    }
+
+    /// Keys whose last run met an unknown fact: what they have is what they had before, or nothing.
+    pub fn holding(&self) -> impl Iterator<Item = &K> {
+        let nodes = self.holding.iter().filter_map(|slot| self.nodes[*slot as usize].as_ref());
+        nodes.map(|node| &node.key)
     }
 
     /// Keys whose value changed since the last call, in order of change; a key may stand there twice.

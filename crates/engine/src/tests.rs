@@ -157,10 +157,12 @@ fn unknown_fact_holds_the_last_value_and_is_wanted() {
     world.items.set(&mut world.graph, 1, (1, 10));
     world.settle();
     assert_eq!(world.sealed(), BTreeMap::new(), "the secret is unknown: nothing yet");
+    assert_eq!(world.sealed.holding().collect::<Vec<_>>(), [&1]);
     assert_eq!(world.secrets.take_want_changes(&mut world.graph), vec![(1, true)]);
     world.secrets.set(&mut world.graph, 1, 5);
     world.settle();
     assert_eq!(world.sealed(), BTreeMap::from([(1, 15)]));
+    assert_eq!(world.sealed.holding().count(), 0);
     world.secrets.forget(&mut world.graph, &1);
     world.items.set(&mut world.graph, 1, (1, 20));
     world.settle();

@@ -1,5 +1,7 @@
 //! The configuration that a proxy starts with.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 /// Where a socket is.
@@ -43,7 +45,17 @@ pub struct BootstrapOptions {
     pub stats: StatsScope,
     /// Downstream connections that a proxy accepts at most.
     pub max_connections: u32,
+    /// The longest wait between two attempts to reach the delta ADS server.
+    pub max_back_off: Duration,
 }
+
+/// Knocking at a socket of the same host costs nothing, and who waits there is one proxy: a restarted server is found
+/// within this time.
+const LOCAL_BACK_OFF: Duration = Duration::from_millis(250);
+/// A server elsewhere is shared by many proxies, which must not all come back at once.
+const REMOTE_BACK_OFF: Duration = Duration::from_secs(2);
+/// The first wait. Each is random, below a limit that doubles until it is the longest wait.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 
 impl BootstrapOptions {
     /// Options with the defaults of what is not identity or address.
@@ -53,6 +65,10 @@ impl BootstrapOptions {
         admin: Address,
         xds: Address,
     ) -> Self {
+        let max_back_off = match xds {
+            Address::Pipe(_) => LOCAL_BACK_OFF,
+            Address::Socket { .. } => REMOTE_BACK_OFF,
+        };
         Self {
             node_id: node_id.into(),
             node_cluster: node_cluster.into(),
@@ -61,6 +77,7 @@ impl BootstrapOptions {
             xds,
             stats: StatsScope::default(),
             max_connections: 50_000,
+            max_back_off,
         }
     }
 }
@@ -78,7 +95,7 @@ pub fn bootstrap(options: &BootstrapOptions) -> String {
         },
         "admin": {"address": admin_address(&options.admin)},
         "dynamic_resources": {
-            "ads_config": ads_config(),
+            "ads_config": ads_config(options.max_back_off),
             "cds_config": source,
             "lds_config": source,
         },
@@ -92,14 +109,18 @@ pub fn bootstrap(options: &BootstrapOptions) -> String {
 }
 
 /// Envoy waits up to 30 s between attempts by default; a restarted server is to be found sooner.
-fn ads_config() -> Value {
+fn ads_config(max_back_off: Duration) -> Value {
+    let seconds = |time: Duration| format!("{}s", time.as_secs_f64());
     json!({
         "api_type": "DELTA_GRPC",
         "transport_api_version": "V3",
         "set_node_on_first_message_only": true,
         "grpc_services": [{"envoy_grpc": {
             "cluster_name": XDS_CLUSTER,
-            "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "2s"}},
+            "retry_policy": {"retry_back_off": {
+                "base_interval": seconds(FIRST_BACK_OFF.min(max_back_off)),
+                "max_interval": seconds(max_back_off),
+            }},
         }}],
     })
 }

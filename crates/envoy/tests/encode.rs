@@ -353,5 +353,8 @@ fn bootstrap_is_equal_for_equal_options() {
     assert_eq!(text, bootstrap(&options()));
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["node"]["id"], "node");
-    assert_eq!(json["dynamic_resources"]["ads_config"]["set_node_on_first_message_only"], true);
+    let ads = &json["dynamic_resources"]["ads_config"];
+    assert_eq!(ads["set_node_on_first_message_only"], true);
+    let back_off = &ads["grpc_services"][0]["envoy_grpc"]["retry_policy"]["retry_back_off"];
+    assert_eq!(*back_off, json!({"base_interval": "0.1s", "max_interval": "0.25s"}));
 }

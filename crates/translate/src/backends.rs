@@ -2,6 +2,7 @@
 
 mod endpoints;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -30,6 +31,16 @@ pub(crate) struct ClusterKey {
     /// Port of the Service; zero for a Backend.
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
+}
+
+/// As users know it.
+impl fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            BackendKind::Service => write!(f, "Service {} port {}", self.object, self.port),
+            BackendKind::Backend => write!(f, "Backend {}", self.object),
+        }
+    }
 }
 
 /// Who refers to a backend.
@@ -173,6 +184,17 @@ fn external_name(service: &Service) -> Option<&str> {
 fn is_host(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 253 && name.chars().all(plain)
+}
+
+/// What a proxy waits for that has not made a cluster ready.
+pub(crate) fn awaited(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> String {
+    match discovery(facts, reads, key) {
+        Some(Discovery::Dns(names)) => {
+            let names: Vec<_> = names.iter().map(|(name, _)| &**name).collect();
+            format!("for a name server to answer for {}", names.join(", "))
+        }
+        Some(Discovery::Eds) | None => "for its endpoints".to_owned(),
+    }
 }
 
 /// Where a cluster's endpoints come from.

@@ -13,6 +13,25 @@ pub enum SecretSource {
     OnDemand,
 }
 
+/// Where the proxies of Gateways run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosting {
+    /// All on this host, so two of them cannot own the same address and port.
+    Host {
+        /// Address reported for a Gateway that names none.
+        address: Arc<str>,
+    },
+    /// Each Gateway's in pods of its own, made by its [`FleetPlan`](crate::FleetPlan); where they are reached comes back
+    /// as a [`FleetState`](crate::FleetState).
+    Pods,
+}
+
+impl Default for Hosting {
+    fn default() -> Self {
+        Self::Host { address: "127.0.0.1".into() }
+    }
+}
+
 /// Says why a port cannot be bound on this host, if so. Must always give the same answer.
 #[derive(Clone)]
 pub struct RefusePort(Arc<dyn Fn(u16) -> Option<Arc<str>> + Send + Sync>);
@@ -41,14 +60,12 @@ impl fmt::Debug for RefusePort {
 pub struct Config {
     /// GatewayClasses with one of these `spec.controllerName`s are ours; the first is written in statuses.
     pub controller_names: Vec<Arc<str>>,
-    /// All Gateways share one host, so two of them cannot own the same address and port.
-    pub shared_host: bool,
+    /// Where the proxies run.
+    pub hosting: Hosting,
     /// Ports that are really bound, by the port that a listener names.
     pub port_map: BTreeMap<u16, u16>,
     /// No proxy will ever answer (offline use): report what a proxy would hold as held.
     pub assume_programmed: bool,
-    /// Address reported for a Gateway that names none.
-    pub default_address: Arc<str>,
     /// How Secrets become known.
     pub secrets: SecretSource,
     /// Listeners that bind every address bind IPv6 ones too.
@@ -61,10 +78,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             controller_names: vec!["gatehouse.dev/gatewayclass-controller".into()],
-            shared_host: true,
+            hosting: Hosting::default(),
             port_map: BTreeMap::new(),
             assume_programmed: false,
-            default_address: "127.0.0.1".into(),
             secrets: SecretSource::Complete,
             ipv6: false,
             refuse_port: RefusePort::default(),

@@ -9,11 +9,11 @@ use gatehouse_api::types::{
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
-use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
+use gatehouse_model::{FleetKey, NamespacedName, RouteKey, RouteKind};
 
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
-use crate::output::WatchKey;
+use crate::output::{FleetState, WatchKey};
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -66,6 +66,15 @@ pub(crate) struct Held {
     pub(crate) refused: Option<(Arc<str>, Arc<str>)>,
 }
 
+/// What keeps a cluster from being what was sent, as the proxies of a fleet say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Something that names it went out although it is not ready.
+    pub(crate) waits: bool,
+    /// Why a proxy refuses the cluster, and its endpoints.
+    pub(crate) refused: [Option<Arc<str>>; 2],
+}
+
 /// All facts of a world.
 #[derive(Debug)]
 pub(crate) struct Facts {
@@ -82,7 +91,11 @@ pub(crate) struct Facts {
     pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
     /// Fragments that a proxy refused, with its message.
     pub(crate) quarantined: Table<FragmentId, Arc<str>>,
+    /// What is known of a fleet's pods.
+    pub(crate) pods: Table<FleetKey, Arc<FleetState>>,
     pub(crate) held: Table<WatchKey, Held>,
+    /// Clusters by name that a fleet has trouble with.
+    pub(crate) troubles: Table<(FleetKey, Arc<str>), Trouble>,
     /// Grants by the namespace they stand in.
     pub(crate) grants_in: Index<NamespacedName, Arc<str>, NamespacedName, Arc<ReferenceGrant>>,
     /// Slices by the Service that they belong to.
@@ -111,7 +124,9 @@ impl Facts {
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
             quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
+            pods: Table::new(graph, "facts/pods", Missing::Absent),
             held: Table::new(graph, "facts/held", Missing::Absent),
+            troubles: Table::new(graph, "facts/troubles", Missing::Absent),
             grants_in: Index::new(graph, "facts/grants_in"),
             slices_of: Index::new(graph, "facts/slices_of"),
             sets_of: Index::new(graph, "facts/sets_of"),

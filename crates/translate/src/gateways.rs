@@ -14,8 +14,9 @@ use gatehouse_model::{
 };
 
 use crate::attach::NamespacePolicy;
-use crate::config::Config;
+use crate::config::{Config, Hosting};
 use crate::facts::{Facts, parent_of};
+use crate::output::{FleetPlan, FleetPort};
 
 /// A reason with words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,11 @@ pub(crate) struct GatewayView {
     pub(crate) fleet: FleetKey,
     pub(crate) generation: i64,
     pub(crate) problem: Option<Problem>,
+    /// Whether its listeners serve in spite of the problem.
+    pub(crate) serves: bool,
+    /// The pods that it needs; `None` also when their parameters cannot be followed.
+    pub(crate) plan: Option<Arc<FleetPlan>>,
+    /// What its listeners bind.
     pub(crate) addresses: AddressSet,
     /// The Gateway's own listeners in order, then those of its sets, oldest set first.
     pub(crate) listeners: Vec<Arc<ListenerView>>,
@@ -155,11 +161,17 @@ pub(crate) fn gateway(
 ) -> Option<GatewayState> {
     let gateway = facts.gateways.get(reads, key)?;
     let class: Arc<str> = gateway.spec.gateway_class_name.as_str().into();
-    if !matches!(classes.get(reads, &class), Some(ClassState::Ours { problem: None })) {
+    let Some(ClassState::Ours { problem: class_problem }) = classes.get(reads, &class) else {
+        return Some(GatewayState::NotOurs);
+    };
+    let in_pods = config.hosting == Hosting::Pods;
+    if class_problem.is_some() && !in_pods {
         return Some(GatewayState::NotOurs);
     }
     let (addresses, address_problem) = lower::addresses(gateway);
-    let problem = address_problem.or_else(|| lower::parameters(gateway));
+    // Parameters shape the proxies, not what they serve: those that cannot be followed change nothing that runs.
+    let parameters = class_problem.clone().or_else(|| lower::parameters(gateway));
+    let serves = address_problem.is_none() && (parameters.is_none() || in_pods);
     let mut groups = vec![lower::own_listeners(key, gateway)];
     let mut sets = BTreeMap::new();
     for set in facts.sets_of.get(reads, key).into_iter().flat_map(BTreeMap::values) {
@@ -176,15 +188,40 @@ pub(crate) fn gateway(
         listener.problem = refused.or_else(|| claimant.port_taken(reads, listener.port));
     }
     let listeners: Vec<_> = conflicts::resolve(groups).into_iter().map(Arc::new).collect();
+    let ports = ports(&listeners);
+    let plan = (in_pods && parameters.is_none()).then(|| Arc::new(plan(config, key, gateway, &ports)));
     Some(GatewayState::Ours(Arc::new(GatewayView {
         fleet: FleetKey(key.clone()),
         generation: gateway.metadata.generation,
-        problem,
-        addresses,
-        ports: ports(&listeners),
+        problem: address_problem.or(parameters),
+        serves,
+        plan,
+        // Pods bind everything that they have; the addresses are those of the Service before them.
+        addresses: if in_pods { AddressSet::default() } else { addresses },
+        ports,
         listeners,
         sets,
     })))
+}
+
+/// The pods that a Gateway needs.
+fn plan(
+    config: &Config,
+    key: &NamespacedName,
+    gateway: &Gateway,
+    ports: &BTreeMap<u16, PortView>,
+) -> FleetPlan {
+    let infrastructure = gateway.spec.infrastructure.as_ref();
+    let port = |port: &u16| FleetPort { port: *port, bound: config.bound_port(*port), udp: false };
+    FleetPlan {
+        fleet: FleetKey(key.clone()),
+        gateway_uid: gateway.metadata.uid.as_str().into(),
+        class: gateway.spec.gateway_class_name.as_str().into(),
+        ports: ports.keys().map(port).collect(),
+        labels: infrastructure.map(|i| i.labels.clone()).unwrap_or_default(),
+        annotations: infrastructure.map(|i| i.annotations.clone()).unwrap_or_default(),
+        addresses: lower::wanted_addresses(gateway),
+    }
 }
 
 fn ports(listeners: &[Arc<ListenerView>]) -> BTreeMap<u16, PortView> {

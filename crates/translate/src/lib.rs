@@ -30,11 +30,11 @@ mod uses;
 mod vhosts;
 mod world;
 
-pub use config::{Config, RefusePort, SecretSource};
+pub use config::{Config, Hosting, RefusePort, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
 pub use output::{
-    FleetAddress, FleetChange, FleetPlan, FleetPort, Outputs, Resource, StatusChange, Watch, WatchKey,
-    WatchState,
+    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource,
+    StatusChange, Watch, WatchKey, WatchState,
 };
 pub use world::World;

@@ -1,6 +1,6 @@
 //! What a settle hands out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ pub struct FleetAddress {
 }
 
 /// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetPlan {
     /// The fleet; its name is the Gateway's.
     pub fleet: FleetKey,
@@ -116,6 +116,28 @@ pub struct FleetPlan {
     pub parameters: Option<Arc<EnvoyProxySpec>>,
 }
 
+/// What happened to a cluster at the proxies of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterNews {
+    /// Whether something that names it went out although it is not ready there.
+    Waits(bool),
+    /// A proxy refuses it, with these words; `None`: no longer.
+    Refused(Option<Arc<str>>),
+    /// A proxy refuses its endpoints, with these words; `None`: no longer.
+    EndpointsRefused(Option<Arc<str>>),
+}
+
+/// What is known of a fleet's proxies from whoever makes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// Where clients reach them, sorted.
+    pub addresses: Vec<FleetAddress>,
+    /// Whether a proxy is ready, or was until a moment ago.
+    pub ready: bool,
+    /// Why they are not as they should be.
+    pub problem: Option<Arc<str>>,
+}
+
 /// Changes of one fleet's resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetChange {
@@ -127,6 +149,23 @@ pub struct FleetChange {
     pub edges: Vec<Edge>,
     /// New or changed watches; `None` ends one.
     pub watches: Vec<(WatchKey, Option<Watch>)>,
+}
+
+impl FleetChange {
+    /// Adds a later change, so that both can be committed as one.
+    pub fn absorb(&mut self, later: Self) {
+        let target = |resource: &Resource| (resource.kind, resource.name.clone());
+        let newer: BTreeSet<Target> =
+            later.upserts.iter().map(target).chain(later.removals.iter().cloned()).collect();
+        self.upserts.retain(|resource| !newer.contains(&target(resource)));
+        self.removals.retain(|target| !newer.contains(target));
+        let rewatched: BTreeSet<&WatchKey> = later.watches.iter().map(|(key, _)| key).collect();
+        self.watches.retain(|(key, _)| !rewatched.contains(key));
+        self.upserts.extend(later.upserts);
+        self.removals.extend(later.removals);
+        self.edges.extend(later.edges);
+        self.watches.extend(later.watches);
+    }
 }
 
 /// A status that changed.
@@ -154,6 +193,9 @@ pub struct Outputs {
     pub fleets: BTreeMap<FleetKey, FleetChange>,
     /// Fleets that exist no more.
     pub removed_fleets: Vec<FleetKey>,
+    /// New or changed plans (only with [`Hosting::Pods`](crate::Hosting)); `None` leaves alone what stands: the user's
+    /// parameters cannot be followed.
+    pub plans: Vec<(FleetKey, Option<Arc<FleetPlan>>)>,
     /// Statuses.
     pub statuses: Vec<StatusChange>,
 }

@@ -62,7 +62,7 @@ pub(crate) fn port(
         return None;
     }
     let port = view.ports.get(&key.port)?;
-    if view.problem.is_some() {
+    if !view.serves {
         return Some(PortState::Idle);
     }
     let mut secrets = Vec::new();

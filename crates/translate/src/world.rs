@@ -1,5 +1,6 @@
 //! The world: facts and stages, and the order in which they settle.
 
+mod answers;
 mod statuses;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,13 +12,13 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceTy
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
-use crate::config::{Config, SecretSource};
-use crate::facts::{Change, Facts, Held};
+use crate::config::{Config, Hosting, SecretSource};
+use crate::facts::{Change, Facts};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
-use crate::output::{FleetChange, Outputs, Resource, Watch, WatchKey, WatchState};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -41,6 +42,8 @@ pub struct World {
     ports_of: HashMap<NamespacedName, BTreeSet<PortKey>>,
     contexts_of: HashMap<RouteKey, BTreeSet<Option<RedirectContext>>>,
     fleets: BTreeSet<FleetKey>,
+    /// Plans handed out.
+    plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
     encoded: u64,
@@ -117,6 +120,7 @@ impl World {
             ports_of: HashMap::new(),
             contexts_of: HashMap::new(),
             fleets: BTreeSet::new(),
+            plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
             config,
@@ -129,41 +133,24 @@ impl World {
         self.facts.apply(&mut self.graph, change);
     }
 
-    /// Takes what the proxies say of a watch.
-    pub fn proxy_says(&mut self, watch: WatchKey, digest: &Arc<str>, state: WatchState) {
-        let known = self.facts.held.peek(&watch).cloned();
-        let mut held = known.unwrap_or(Held { digest: None, generation: 0, refused: None });
-        match state {
-            WatchState::Held => {
-                held.refused = None;
-                held.digest = Some(digest.clone());
-                held.generation = self.generation_of(watch.fleet());
-            }
-            WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
+    /// The proxies of a fleet are in this state now.
+    pub fn fleet_is(&mut self, fleet: &FleetKey, state: FleetState) {
+        if self.fleets.contains(fleet) {
+            self.facts.pods.set(&mut self.graph, fleet.clone(), Arc::new(state));
         }
-        self.facts.held.set(&mut self.graph, watch, held);
-    }
-
-    fn generation_of(&self, fleet: &FleetKey) -> i64 {
-        let view = self.stages.gateways.peek(&fleet.0).and_then(GatewayState::view);
-        view.map_or(0, |view| view.generation)
-    }
-
-    /// A proxy acknowledged this version of a virtual host.
-    pub fn host_acknowledged(&mut self, fleet: &FleetKey, name: &str, version: &str) {
-        self.hosts.acknowledged(fleet, name, version);
-    }
-
-    /// A proxy refused this version of a virtual host: what changed in it is set aside and let in again in parts until
-    /// the bad fragments are known. Each settle asks a question, which the next answer to the host's version answers.
-    /// Returns whether there is something to set aside.
-    pub fn host_refused(&mut self, fleet: &FleetKey, name: &str, version: &str, message: &Arc<str>) -> bool {
-        self.hosts.refused(fleet, name, version, message)
     }
 
     /// Secrets that became wanted (`true`) or are wanted no more since the last call.
     pub fn take_secret_wants(&mut self) -> Vec<(NamespacedName, bool)> {
         self.facts.secrets.take_want_changes(&mut self.graph)
+    }
+
+    /// Whether everything is known that the fleet's resources depend on. As long as it is not, they lack what is unknown
+    /// or show what was known of it before. A proxy may have more: whoever starts beside one that runs puts off the
+    /// first commit until then (see [`FleetChange::absorb`]), or until it has waited long enough for those who fetch.
+    pub fn is_settled(&self, fleet: &FleetKey) -> bool {
+        // Only Secrets can be unknown, and only this stage reads them.
+        !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
     }
 
     /// Panics caught since the last call; their keys kept their last values.
@@ -215,6 +202,8 @@ impl World {
         self.facts.grants.take_changed();
         self.facts.quarantined.take_changed();
         self.facts.held.take_changed();
+        self.facts.troubles.take_changed();
+        self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
     }
 
@@ -264,10 +253,16 @@ impl World {
         self.points.set(&mut self.graph, key, view.as_deref());
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
-        if view.is_some() {
+        if let Some(view) = view {
             outputs.fleets.entry(fleet.clone()).or_default();
-            self.fleets.insert(fleet);
+            self.fleets.insert(fleet.clone());
+            if self.config.hosting == Hosting::Pods && self.plans.get(&fleet) != Some(&view.plan) {
+                self.plans.insert(fleet.clone(), view.plan.clone());
+                outputs.plans.push((fleet, view.plan.clone()));
+            }
         } else if self.fleets.remove(&fleet) {
+            self.plans.remove(&fleet);
+            self.facts.pods.set_absent(&mut self.graph, fleet.clone());
             outputs.removed_fleets.push(fleet);
         }
     }
@@ -443,6 +438,7 @@ impl World {
     fn drop_gone_fleets(&mut self, outputs: &mut Outputs) {
         for fleet in &outputs.removed_fleets {
             outputs.fleets.remove(fleet);
+            self.forget_troubles(fleet);
         }
         outputs
             .fleets

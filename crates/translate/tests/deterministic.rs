@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, World};
+use gatehouse_translate::{Change, Config, Hosting, World};
 
 const CHILD: &str = "GATEHOUSE_TEST_PRINT_VERSIONS";
 
@@ -36,7 +36,8 @@ fn run_child() -> String {
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
 fn print_versions() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-    let mut world = World::new(Config { shared_host: false, assume_programmed: true, ..Config::default() });
+    let mut world =
+        World::new(Config { hosting: Hosting::Pods, assume_programmed: true, ..Config::default() });
     let areas = fs::read_dir(cases).expect("areas").map(|area| area.expect("an area").path());
     let mut files: Vec<_> = areas
         .flat_map(|area| fs::read_dir(area).expect("cases"))

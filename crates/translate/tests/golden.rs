@@ -13,7 +13,7 @@ use std::path::Path;
 
 use gatehouse_api::Object;
 use gatehouse_testkit::objects::{self, ReadError};
-use gatehouse_translate::{Change, Config, World};
+use gatehouse_translate::{Change, Config, FleetAddress, FleetState, Hosting, World};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use support::{Picture, decode};
@@ -35,9 +35,9 @@ struct Expected {
 #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Settings {
-    /// Every Gateway has a host of its own.
+    /// The proxies run in pods, which are all well.
     #[serde(default, skip_serializing_if = "is_false")]
-    separate_hosts: bool,
+    in_pods: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     port_map: BTreeMap<u16, u16>,
     /// The API server would refuse the input today; an older schema let it through.
@@ -57,7 +57,7 @@ impl Settings {
 
     fn config(&self) -> Config {
         Config {
-            shared_host: !self.separate_hosts,
+            hosting: if self.in_pods { Hosting::Pods } else { Hosting::default() },
             port_map: self.port_map.clone(),
             assume_programmed: true,
             ..Config::default()
@@ -116,10 +116,23 @@ fn translate(input: &str, settings: &Settings, path: &Path) -> Picture {
     }
     let mut picture = Picture::default();
     picture.absorb(world.settle());
+    if settings.in_pods {
+        let fleets: Vec<_> = picture.fleets.keys().cloned().collect();
+        for fleet in fleets {
+            world.fleet_is(&fleet, served());
+        }
+        picture.absorb(world.settle());
+    }
     assert_eq!(world.take_panics(), [], "{}", path.display());
     let dangling = picture.dangling();
     assert!(dangling.is_empty(), "{}: {dangling:#?}", path.display());
     picture
+}
+
+/// The pods of a Gateway when all is well.
+fn served() -> FleetState {
+    let address = FleetAddress { kind: "IPAddress".into(), value: Some("192.0.2.1".into()) };
+    FleetState { addresses: vec![address], ready: true, problem: None }
 }
 
 fn read(input: &str, settings: &Settings) -> Result<Vec<Object>, ReadError> {

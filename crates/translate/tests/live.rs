@@ -15,7 +15,7 @@ use gatehouse_api::Object;
 use gatehouse_envoy::{Address, BootstrapOptions, bootstrap};
 use gatehouse_model::{Edge, ResourceType};
 use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, World};
+use gatehouse_translate::{Change, Config, Hosting, World};
 use gatehouse_xds::{Commit, Event, FleetId, Notice, Resource, Server, Watch, WatchChange, What};
 use support::{Fleet, Picture, decode, strings_at};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -44,7 +44,7 @@ fn translate(path: &Path) -> Picture {
     let documents = objects::documents(input).expect("the case is YAML");
     let objects: Vec<_> = documents.into_iter().map(|d| objects::object(d).expect("an object")).collect();
     let mut world = World::new(Config {
-        shared_host: false,
+        hosting: hosting(&objects),
         port_map: port_map(&objects),
         assume_programmed: true,
         ..Config::default()
@@ -55,6 +55,13 @@ fn translate(path: &Path) -> Picture {
     let mut picture = Picture::default();
     picture.absorb(world.settle());
     picture
+}
+
+/// In pods nobody is in another's way; but pods bind everything, and a case may be about addresses.
+fn hosting(objects: &[Object]) -> Hosting {
+    let binds =
+        |object: &Object| matches!(object, Object::Gateway(gateway) if !gateway.spec.addresses.is_empty());
+    if objects.iter().any(binds) { Hosting::default() } else { Hosting::Pods }
 }
 
 fn port_map(objects: &[Object]) -> BTreeMap<u16, u16> {

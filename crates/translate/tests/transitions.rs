@@ -3,7 +3,7 @@
 mod support;
 
 use gatehouse_api::ObjectRef;
-use gatehouse_model::{NamespacedName, ResourceType};
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_testkit::objects;
 use gatehouse_translate::{Change, Config, Outputs, SecretSource};
 use serde_json::{Value, json};
@@ -131,4 +131,87 @@ fn listener_that_waits_for_a_secret_names_none_that_is_gone() {
     scene.world.apply(Change::Remove(objects::written(old).key()));
     scene.settle();
     assert!(!scene.has(ResourceType::Secret) && !scene.has(ResourceType::Listener));
+}
+
+fn https(names: &[&str]) -> Value {
+    let listener = |name: &&str| {
+        json!({ "name": name, "port": 443, "protocol": "HTTPS", "hostname": format!("{name}.example.com"),
+            "tls": { "certificateRefs": [{ "name": name }] } })
+    };
+    let plain = json!({ "name": "http", "port": 80, "protocol": "HTTP" });
+    names.iter().map(listener).chain([plain]).collect()
+}
+
+fn certificate(name: &str) -> Value {
+    let (chain, key) = gatehouse_testkit::certificates::FIRST;
+    json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name },
+        "stringData": { "tls.crt": chain, "tls.key": key } })
+}
+
+#[test]
+fn fleet_is_settled_when_every_secret_that_it_wants_is_known() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    let mut other = scene.edited("Gateway", "/metadata/name", json!("other"));
+    other["spec"]["listeners"][0]["port"] = json!(81);
+    scene.put(other);
+    scene.put(scene.edited("Gateway", "/spec/listeners", https(&["a", "b"])));
+    scene.settle();
+    let other = FleetKey(NamespacedName::new("default", "other"));
+    assert!(!scene.world.is_settled(&fleet()) && scene.world.is_settled(&other));
+    scene.put(certificate("a"));
+    scene.settle();
+    assert!(!scene.world.is_settled(&fleet()), "one of two");
+    scene.world.apply(Change::Remove(objects::written(certificate("b")).key()));
+    scene.settle();
+    assert!(scene.world.is_settled(&fleet()), "known not to be there");
+    let before = scene.picture.clone();
+    scene.world.apply(Change::Forget(objects::written(certificate("a")).key()));
+    scene.settle();
+    assert!(!scene.world.is_settled(&fleet()));
+    assert_eq!(scene.picture, before, "what was known serves on");
+    scene.put(scene.edited("Gateway", "/spec/listeners", https(&[])));
+    scene.settle();
+    assert!(scene.world.is_settled(&fleet()), "nobody wants it any more");
+}
+
+#[test]
+fn changes_until_a_fleet_is_settled_add_up_to_a_complete_first_commit() {
+    let objects = |scene: &mut Scene| {
+        scene.put(scene.edited("Gateway", "/spec/listeners", https(&["a", "b"])));
+        scene.put(certificate("a"));
+    };
+    let config = |secrets| Config { assume_programmed: true, secrets, ..Config::default() };
+    let take = |scene: &mut Scene| scene.settle().fleets.remove(&fleet()).unwrap_or_default();
+
+    let mut waiting = Scene::with(config(SecretSource::OnDemand), "{}");
+    waiting.documents = objects::documents(SCENE).expect("YAML");
+    let mut complete = Scene::with(config(SecretSource::Complete), "{}");
+    complete.documents = waiting.documents.clone();
+    for scene in [&mut waiting, &mut complete] {
+        for document in scene.documents.clone() {
+            scene.put(document);
+        }
+        objects(scene);
+    }
+    let mut merged = take(&mut waiting);
+    assert!(!waiting.world.is_settled(&fleet()));
+    let renamed = json!([{ "name": "gw" }, { "name": "gw", "sectionName": "b" }]);
+    waiting.put(waiting.edited("HTTPRoute", "/spec/parentRefs", renamed));
+    merged.absorb(take(&mut waiting));
+    waiting.put(waiting.document("HTTPRoute"));
+    waiting.put(certificate("b"));
+    merged.absorb(take(&mut waiting));
+    assert!(waiting.world.is_settled(&fleet()));
+
+    complete.put(certificate("b"));
+    let mut once = take(&mut complete);
+    for change in [&mut merged, &mut once] {
+        change.upserts.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        change.watches.sort_by(|a, b| a.0.cmp(&b.0));
+    }
+    assert_eq!(
+        (merged.upserts, merged.removals, merged.watches),
+        (once.upserts, once.removals, once.watches)
+    );
 }

@@ -19,6 +19,8 @@ pub(crate) struct Clients {
     /// Who refuses what, with version and message.
     refused: BTreeMap<Target, BTreeMap<StreamId, (Arc<str>, String)>>,
     watches: BTreeMap<u64, Holders>,
+    /// Who was sent something that names a cluster which is not warm there.
+    late: BTreeMap<Arc<str>, BTreeSet<StreamId>>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,11 @@ impl Clients {
         let targets: Vec<Target> = refused.map(|(target, _)| target.clone()).collect();
         for target in targets {
             self.cleared(stream, &target, table, &mut news);
+        }
+        let late = self.late.iter().filter(|(_, by)| by.contains(&stream));
+        let clusters: Vec<_> = late.map(|(cluster, _)| cluster.clone()).collect();
+        for cluster in clusters {
+            self.warmed(stream, &cluster, &mut news);
         }
         let holding = self.watches.iter().filter(|(_, holders)| holders.streams.contains(&stream));
         let ids: Vec<u64> = holding.map(|(id, _)| *id).collect();
@@ -78,7 +85,13 @@ impl Clients {
         let mut news = Vec::new();
         for notice in notices {
             match &notice {
-                Notice::GateExpired { .. } => news.push(What::Resource(notice)),
+                Notice::GateExpired { clusters, .. } => {
+                    for cluster in clusters {
+                        self.late.entry(cluster.clone()).or_default().insert(stream);
+                    }
+                    news.push(What::Resource(notice));
+                }
+                Notice::Warmed { cluster } => self.warmed(stream, cluster, &mut news),
                 Notice::Refused { target, version, message } => {
                     let target = target.clone();
                     let by = self.refused.entry(target.clone()).or_default();
@@ -122,6 +135,15 @@ impl Clients {
         self.tell_watches_of(target, table, news);
     }
 
+    fn warmed(&mut self, stream: StreamId, cluster: &Arc<str>, news: &mut Vec<What>) {
+        let Some(by) = self.late.get_mut(cluster) else { return };
+        by.remove(&stream);
+        if by.is_empty() {
+            self.late.remove(cluster);
+            news.push(What::Resource(Notice::Warmed { cluster: cluster.clone() }));
+        }
+    }
+
     fn tell_watches_of(&mut self, target: &Target, table: &Table, news: &mut Vec<What>) {
         for id in table.watches.of(target.0, &target.1) {
             self.tell(id, table, news);
@@ -154,3 +176,6 @@ fn watch_of(change: &WatchChange) -> u64 {
         WatchChange::Patch { id, .. } | WatchChange::Remove(id) => *id,
     }
 }
+
+#[cfg(test)]
+mod tests;

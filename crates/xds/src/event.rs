@@ -60,13 +60,18 @@ pub enum Notice {
         /// The clusters that were not warm.
         clusters: Vec<Arc<str>>,
     },
+    /// A cluster that [`Notice::GateExpired`] named is warm now, or gone.
+    Warmed {
+        /// The cluster.
+        cluster: Arc<str>,
+    },
 }
 
 /// What happened in a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A resource fared like this. A refusal is said once per version and message, however many proxies refuse it, and
-    /// is cleared when no connected one does any more.
+    /// is cleared when no connected one does any more; a cluster is warmed when no connected proxy waits for it any more.
     Resource(Notice),
     /// The number of proxies that hold all needs of a watch became zero or more than zero, or a refusal of one of its
     /// needs came or went. A watch whose needs change starts at zero, without an event when it was at zero.

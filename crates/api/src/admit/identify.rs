@@ -19,6 +19,26 @@ pub(crate) enum Identity {
     Foreign,
 }
 
+/// Groups and kinds that stand beside gateway objects in the same manifests: passing them over is no news.
+const WORKLOADS: [(&str, &str); 16] = [
+    ("", "PersistentVolumeClaim"),
+    ("", "Pod"),
+    ("", "ServiceAccount"),
+    ("apps", "DaemonSet"),
+    ("apps", "Deployment"),
+    ("apps", "ReplicaSet"),
+    ("apps", "StatefulSet"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
+    ("batch", "CronJob"),
+    ("batch", "Job"),
+    ("policy", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io", "ClusterRole"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io", "Role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"),
+    ("networking.k8s.io", "NetworkPolicy"),
+];
+
 /// The kind of an object; `None` after an error.
 pub(crate) fn identify(json: &Value, issues: &mut Issues<'_>) -> Option<Identity> {
     let api_version = text(json, "apiVersion", issues);
@@ -45,8 +65,10 @@ pub(crate) fn identify(json: &Value, issues: &mut Issues<'_>) -> Option<Identity
         issues.error(&Path::ROOT.field("kind"), Part::Value, message, Some(suggestion));
         return None;
     }
-    let message = format!("{api_version} {kind} is not read by a gateway and is ignored");
-    issues.warning(&Path::ROOT.field("kind"), Part::Value, message, None);
+    if !WORKLOADS.contains(&(group, kind)) {
+        let message = format!("{api_version} {kind} is not read by a gateway and is ignored");
+        issues.warning(&Path::ROOT.field("kind"), Part::Value, message, None);
+    }
     Some(Identity::Foreign)
 }
 

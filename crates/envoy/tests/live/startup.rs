@@ -1,9 +1,13 @@
 //! What a proxy is after its bootstrap.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use gatehouse_envoy::{Address, BootstrapOptions, bootstrap};
+use tokio::net::UnixListener;
 
 use crate::client::get;
-use crate::world::{Setup, World};
+use crate::world::{Setup, World, start_envoy};
 
 #[tokio::test]
 async fn proxy_keeps_the_named_statistics_only() {
@@ -34,4 +38,26 @@ async fn proxy_keeps_the_named_statistics_only() {
     let info = world.admin("/server_info").await;
     assert!(info.contains(r#""zone": "zone-1""#), "the node says where it is");
     assert_eq!(world.log(), "");
+}
+
+#[tokio::test]
+async fn proxy_knocks_at_a_local_server_every_quarter_second() {
+    /// The back-off has grown to its limit long before.
+    const ATTEMPTS: usize = 25;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| Address::Pipe(directory.path().join(name).display().to_string());
+    let server = UnixListener::bind(directory.path().join("xds.sock")).unwrap();
+    let options = BootstrapOptions::new("node", "fleet", path("admin.sock"), path("xds.sock"));
+    let _envoy = start_envoy(&directory, &bootstrap(&options));
+    let mut waits = Vec::new();
+    let mut before = None;
+    while waits.len() < ATTEMPTS {
+        // Hung up on: the attempt failed.
+        drop(server.accept().await.unwrap());
+        waits.extend(before.map(|before: Instant| before.elapsed()));
+        before = Some(Instant::now());
+    }
+    let longest = waits.iter().max().unwrap();
+    // A machine that is busy adds to it.
+    assert!(*longest < Duration::from_millis(700), "waits before attempts: {waits:?}");
 }

@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-fn start_envoy(directory: &TempDir, bootstrap: &str) -> Child {
+pub(crate) fn start_envoy(directory: &TempDir, bootstrap: &str) -> Child {
     let binary = std::env::var_os("GATEHOUSE_ENVOY").map(PathBuf::from);
     let binary =
         binary.expect("GATEHOUSE_ENVOY names no Envoy binary: run `make envoy` and set it (see `make test`)");

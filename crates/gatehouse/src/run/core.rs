@@ -7,7 +7,9 @@ use std::time::Instant;
 use gatehouse_model::{FleetKey, NamespacedName, ResourceType, Target};
 use gatehouse_standalone::files::FileBatch;
 use gatehouse_standalone::intake::{FileProblem, Intake};
-use gatehouse_translate::{Config, FleetChange, Outputs, Resource, Watch, WatchKey, WatchState, World};
+use gatehouse_translate::{
+    ClusterNews, Config, FleetChange, Outputs, Resource, Watch, WatchKey, WatchState, World,
+};
 use gatehouse_xds::{Commit, Event, FleetId, Notice, Server, WatchChange, What};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -154,7 +156,7 @@ impl Core {
     }
 
     fn publish(&mut self, outputs: Outputs) {
-        let Outputs { mut fleets, removed_fleets, statuses } = outputs;
+        let Outputs { mut fleets, removed_fleets, statuses, plans: _ } = outputs;
         for fleet in self.answered.keys().filter(|fleet| self.known_fleets.contains(*fleet)) {
             fleets.entry(fleet.clone()).or_default();
         }
@@ -262,11 +264,19 @@ impl Core {
     fn noticed(&mut self, fleet: &FleetId, notice: &Notice) {
         match notice {
             Notice::Refused { target, version, message } => self.refused(fleet, target, version, message),
-            Notice::GateExpired { target, clusters } => tracing::warn!(
-                %fleet, resource = %target.1, ?clusters,
-                "sent although clusters that it names are not ready: a backend does not answer discovery"
-            ),
+            Notice::GateExpired { target, clusters } => {
+                for cluster in clusters {
+                    if self.cluster_says(fleet, cluster, ClusterNews::Waits(true)) {
+                        tracing::warn!(%fleet, resource = %target.1, %cluster, "sent although the cluster is not ready");
+                    }
+                }
+            }
+            Notice::Warmed { cluster } => {
+                self.cluster_says(fleet, cluster, ClusterNews::Waits(false));
+                tracing::info!(%fleet, %cluster, "ready at last");
+            }
             Notice::Cleared { target } => {
+                self.refusal_of_cluster(fleet, target, None);
                 tracing::info!(%fleet, resource = %target.1, "no longer refused");
             }
         }
@@ -299,6 +309,19 @@ impl Core {
         {
             self.world.host_refused(&fleet, &target.1, version, &message.into());
         }
+        self.refusal_of_cluster(fleet, target, Some(message.into()));
+    }
+
+    fn refusal_of_cluster(&mut self, fleet: &FleetId, (kind, name): &Target, message: Option<Arc<str>>) {
+        match kind {
+            ResourceType::Cluster => self.cluster_says(fleet, name, ClusterNews::Refused(message)),
+            ResourceType::Endpoint => self.cluster_says(fleet, name, ClusterNews::EndpointsRefused(message)),
+            _ => false,
+        };
+    }
+
+    fn cluster_says(&mut self, fleet: &FleetId, cluster: &Arc<str>, news: ClusterNews) -> bool {
+        fleet_key(fleet).is_some_and(|fleet| self.world.cluster_says(&fleet, cluster, news))
     }
 
     fn dump(&self, name: &str) -> Option<String> {

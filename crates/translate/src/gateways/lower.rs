@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    AddressType, AllowedRoutes, Gateway, Listener, ListenerSet, Protocol, RouteGroupKind, TLSMode,
+    AddressType, AllowedRoutes, Gateway, GatewayAddress, Listener, ListenerSet, Protocol, RouteGroupKind,
+    TLSMode,
 };
 use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
 
@@ -12,6 +13,7 @@ use super::{ListenerView, Problem};
 use crate::attach::NamespacePolicy;
 use crate::grants::GATEWAY_GROUP;
 use crate::names;
+use crate::output::FleetAddress;
 
 /// Addresses that a Gateway asks for. One without a value is left to us.
 pub(super) fn addresses(gateway: &Gateway) -> (AddressSet, Option<Problem>) {
@@ -35,6 +37,15 @@ pub(super) fn addresses(gateway: &Gateway) -> (AddressSet, Option<Problem>) {
     set.sort_unstable();
     set.dedup();
     (AddressSet(set), None)
+}
+
+/// The addresses as a plan asks for them, in the user's order.
+pub(super) fn wanted_addresses(gateway: &Gateway) -> Vec<FleetAddress> {
+    let address = |address: &GatewayAddress| FleetAddress {
+        kind: address.address_type.as_ref().unwrap_or(&AddressType::IpAddress).to_string().into(),
+        value: address.value.as_deref().filter(|value| !value.is_empty()).map(Arc::from),
+    };
+    gateway.spec.addresses.iter().map(address).collect()
 }
 
 /// Parameters are Envoy Gateway's EnvoyProxy and the like: refused by name until they are understood.

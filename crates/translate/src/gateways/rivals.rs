@@ -7,7 +7,7 @@ use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::{AddressSet, NamespacedName};
 
 use super::{ClassState, Problem, lower, refuse_set};
-use crate::config::Config;
+use crate::config::{Config, Hosting};
 use crate::facts::{Facts, age};
 
 /// Creation time and name: the smaller one comes first.
@@ -41,7 +41,7 @@ impl<'a> Claimant<'a> {
 
     /// Why the Gateway cannot have a port.
     pub(super) fn port_taken(&self, reads: &mut Reads, port: u16) -> Option<Problem> {
-        if !self.config.shared_host {
+        if self.config.hosting == Hosting::Pods {
             return None;
         }
         let same = self.same_socket(port);

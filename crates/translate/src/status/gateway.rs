@@ -1,14 +1,16 @@
 //! Gateway and ListenerSet.
 
 use gatehouse_engine::{Reads, Stage};
-use gatehouse_model::status::Condition;
+use gatehouse_model::status::{Condition, ConditionStatus};
 use gatehouse_model::{ListenerOwner, NamespacedName};
 use serde_json::{Value, json};
 
 use super::listener::{ADDRESS_NOT_USABLE, Entry, PENDING, Programmed, Sources};
 use super::{to_json, verdict};
+use crate::config::Hosting;
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
+use crate::output::FleetState;
 
 /// Stage: the status of a Gateway; null when it is not ours.
 pub(crate) fn gateway(
@@ -26,13 +28,11 @@ pub(crate) fn gateway(
         None => gateway_accepted(&own, &all, generation),
     };
     let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
-    let addresses: Vec<_> = addresses(sources, view)
-        .into_iter()
-        .map(|value| json!({ "type": "IPAddress", "value": value }))
-        .collect();
+    let pods = sources.pods(reads, view);
+    let programmed = programmed_in_pods(owner_programmed(&all, generation), &pods, view);
     Some(json!({
-        "addresses": addresses,
-        "conditions": to_json(&[accepted, owner_programmed(&all, generation)]),
+        "addresses": addresses(sources, view, &pods),
+        "conditions": to_json(&[accepted, programmed]),
         "listeners": own.into_iter().map(|entry| entry.json).collect::<Vec<_>>(),
         "attachedListenerSets": attached_sets,
     }))
@@ -53,14 +53,73 @@ fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition 
     if served { Condition { status: true.into(), ..accepted } } else { accepted }
 }
 
-fn addresses(sources: Sources<'_>, view: &GatewayView) -> Vec<String> {
-    if view.problem.is_some() {
-        return Vec::new();
+fn addresses(sources: Sources<'_>, view: &GatewayView, pods: &Pods<'_>) -> Vec<Value> {
+    let ip = |value: &dyn std::fmt::Display| json!({ "type": "IPAddress", "value": value.to_string() });
+    match (&sources.config.hosting, pods) {
+        _ if !view.serves => Vec::new(),
+        (Hosting::Host { address }, _) if view.addresses.0.is_empty() => vec![ip(address)],
+        (Hosting::Host { .. }, _) => view.addresses.0.iter().map(|address| ip(address)).collect(),
+        (Hosting::Pods, Pods::Known(state)) => {
+            let known = state.addresses.iter().filter_map(|a| Some((&a.kind, a.value.as_ref()?)));
+            known.map(|(kind, value)| json!({ "type": kind, "value": value })).collect()
+        }
+        (Hosting::Pods, _) => Vec::new(),
     }
-    if view.addresses.0.is_empty() {
-        return vec![sources.config.default_address.to_string()];
+}
+
+/// What is known of the pods of a Gateway.
+enum Pods<'a> {
+    /// It has none: the proxies run on this host.
+    None,
+    Unknown,
+    Known(&'a FleetState),
+}
+
+impl<'a> Sources<'a> {
+    fn pods(self, reads: &mut Reads, view: &GatewayView) -> Pods<'a> {
+        match self.config.hosting {
+            Hosting::Host { .. } => Pods::None,
+            Hosting::Pods => {
+                self.facts.pods.get(reads, &view.fleet).map_or(Pods::Unknown, |s| Pods::Known(s))
+            }
+        }
     }
-    view.addresses.0.iter().map(ToString::to_string).collect()
+}
+
+/// A Gateway in pods is programmed when besides its listeners there is an address, as asked for, and a proxy behind it.
+fn programmed_in_pods(listeners: Condition, pods: &Pods<'_>, view: &GatewayView) -> Condition {
+    // What is wrong with the listeners themselves says more than what is not there yet.
+    if listeners.status == ConditionStatus::False && listeners.reason != PENDING {
+        return listeners;
+    }
+    match pods_problem(pods, view) {
+        None => listeners,
+        Some(problem) => {
+            Condition::new("Programmed", false, problem.reason, problem.message, view.generation)
+        }
+    }
+}
+
+fn pods_problem(pods: &Pods<'_>, view: &GatewayView) -> Option<Problem> {
+    let state = match pods {
+        Pods::None => return None,
+        Pods::Unknown => return Some(Problem::new(PENDING, "the proxies are being made")),
+        Pods::Known(state) => state,
+    };
+    let because = |what: String| match &state.problem {
+        Some(problem) => format!("{what}: {problem}"),
+        None => what,
+    };
+    let asked = view.plan.iter().flat_map(|plan| &plan.addresses).filter(|asked| asked.value.is_some());
+    let missing: Vec<_> = asked.filter(|asked| !state.addresses.contains(asked)).collect();
+    if let Some(address) = missing.first().and_then(|address| address.value.as_ref()) {
+        let what = format!("address {address} of spec.addresses is not assigned");
+        return Some(Problem::new(ADDRESS_NOT_USABLE, because(what)));
+    }
+    if state.addresses.is_empty() {
+        return Some(Problem::new("AddressNotAssigned", because("there is no address yet".to_owned())));
+    }
+    (!state.ready).then(|| Problem::new("NoResources", because("no proxy is ready".to_owned())))
 }
 
 fn entries(
@@ -130,7 +189,7 @@ pub(crate) fn listener_set(
     let entries = entries(sources, reads, view, |owner| *owner == ListenerOwner::ListenerSet(key.clone()));
     // Unlike a Gateway, a set is not accepted for listeners whose references do not resolve.
     let accepted = owner_accepted(&entries, Entry::is_valid, generation);
-    let programmed = if accepted.status == gatehouse_model::status::ConditionStatus::True {
+    let programmed = if accepted.status == ConditionStatus::True {
         Condition { observed_generation: generation, ..owner_programmed(&entries, generation) }
     } else {
         Condition { kind: "Programmed", ..accepted.clone() }

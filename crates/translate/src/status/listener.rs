@@ -126,7 +126,8 @@ impl<'a> Sources<'a> {
             return Programmed::No(conflict.clone());
         }
         let invalid = |message: &str| Programmed::No(Problem::new("Invalid", message));
-        if let Some(problem) = listener.problem.as_ref().or(view.problem.as_ref()) {
+        let unserved = view.problem.as_ref().filter(|_| !view.serves);
+        if let Some(problem) = listener.problem.as_ref().or(unserved) {
             return invalid(&problem.message);
         }
         let secrets = self.secrets(reads, listener);

@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 
 use super::{to_json, verdict};
 use crate::attach::{Bindings, ParentBinding};
+use crate::backends::awaited;
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::fragments::{Fragments, FragmentsKey, contexts};
 use crate::gateways::Problem;
 use crate::http::Lowered;
+use crate::names;
 
 /// What is wrong with a route's rules.
 #[derive(Default)]
@@ -54,18 +56,64 @@ pub(crate) fn route(
         }
     }
     let controller = config.controller_names.first()?;
-    let parents: Vec<_> = bound
-        .parents
-        .iter()
-        .map(|parent| {
-            json!({
-                "parentRef": parent.reference,
-                "controllerName": controller,
-                "conditions": to_json(&faults.conditions(parent, generation)),
-            })
-        })
-        .collect();
+    let mut parents = Vec::new();
+    for parent in &bound.parents {
+        let mut conditions = faults.conditions(parent, generation);
+        let refused = faults.refused.clone().map(Programmed::Refused);
+        let programmed = refused.or_else(|| backends(facts, reads, parent, lowered));
+        conditions.extend(programmed.map(|programmed| programmed.condition(generation)));
+        parents.push(json!({
+            "parentRef": parent.reference,
+            "controllerName": controller,
+            "conditions": to_json(&conditions),
+        }));
+    }
     Some(json!({ "parents": parents }))
+}
+
+/// What proxies say of a route, if there is something to say.
+enum Programmed {
+    /// Something of it does not serve as written.
+    Refused(String),
+    /// It serves, and names a backend that is not ready.
+    BackendNotReady(String),
+}
+
+impl Programmed {
+    fn condition(self, generation: i64) -> Condition {
+        let (status, reason, message) = match self {
+            Self::Refused(message) => (false, "RefusedByProxy", message),
+            Self::BackendNotReady(message) => (true, "BackendNotReady", message),
+        };
+        Condition::new("gatehouse.dev/Programmed", status, reason, message, generation)
+    }
+}
+
+/// What the proxies of a parent say of the route's backends: what is refused, else what is awaited.
+fn backends(
+    facts: &Facts,
+    reads: &mut Reads,
+    parent: &ParentBinding,
+    lowered: &Lowered,
+) -> Option<Programmed> {
+    let fleets: BTreeSet<_> = parent.listeners.iter().map(|listener| &listener.fleet).collect();
+    let mut waits = None;
+    for fleet in fleets {
+        for cluster in &lowered.clusters {
+            let key = (fleet.clone(), names::cluster(cluster).0);
+            let Some(trouble) = facts.troubles.get(reads, &key) else { continue };
+            if let Some(message) = trouble.refused.iter().flatten().next() {
+                return Some(Programmed::Refused(format!("{cluster}: refused by the proxy: {message}")));
+            }
+            waits = waits.or(trouble.waits.then_some(cluster));
+        }
+    }
+    waits.map(|cluster| {
+        let awaited = awaited(facts, reads, cluster);
+        Programmed::BackendNotReady(format!(
+            "{cluster} is not ready at the proxy, which waits {awaited}; the route serves meanwhile"
+        ))
+    })
 }
 
 impl Faults {
@@ -104,15 +152,6 @@ impl Faults {
                 true,
                 "UnsupportedValue",
                 message,
-                generation,
-            ));
-        }
-        if let Some(refused) = &self.refused {
-            conditions.push(Condition::new(
-                "gatehouse.dev/Programmed",
-                false,
-                "RefusedByProxy",
-                refused.as_str(),
                 generation,
             ));
         }

@@ -35,11 +35,19 @@ pub(super) struct Gates {
     blocked: BTreeMap<Arc<str>, BTreeSet<Target>>,
     /// The same names by the end of their patience, with the cluster that each waits for.
     deadlines: BTreeMap<(Instant, Target), Arc<str>>,
+    /// Clusters that were named before they were warm, and still are not.
+    late: BTreeSet<Arc<str>>,
 }
 
 impl Gates {
     pub(super) fn waiting(&self) -> usize {
         self.deadlines.len()
+    }
+
+    /// Clusters that were named before they were warm, and still are not.
+    #[cfg(test)]
+    pub(super) fn late(&self) -> &BTreeSet<Arc<str>> {
+        &self.late
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -133,6 +141,7 @@ impl Stream {
     pub(super) fn tell_expired(&mut self, target: &Target, table: &Table) {
         let clusters = self.blockers(target, table);
         if !clusters.is_empty() {
+            self.gates.late.extend(clusters.iter().cloned());
             self.out.notices.push(Notice::GateExpired { target: target.clone(), clusters });
         }
     }
@@ -218,6 +227,9 @@ impl Stream {
 
     /// Looks again at everything that waited for a cluster.
     pub(super) fn open(&mut self, cluster: &Arc<str>) {
+        if self.gates.late.remove(cluster) {
+            self.out.notices.push(Notice::Warmed { cluster: cluster.clone() });
+        }
         for (kind, name) in self.gates.blocked.remove(cluster).unwrap_or_default() {
             let queue = &mut self.subs[kind].queue;
             if let Some(since) = queue.pending.get(&name).and_then(|pending| pending.held) {

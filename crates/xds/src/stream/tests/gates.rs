@@ -80,6 +80,57 @@ fn after_its_deadline_a_resource_goes_out_and_says_why() {
     assert!(harness.notices.contains(&expired), "{:?}", harness.notices);
 }
 
+/// Stuck clusters that were told, and those that were told to be warm again, in order.
+fn told(harness: &Harness) -> Vec<(bool, String)> {
+    let mut told = Vec::new();
+    for notice in &harness.notices {
+        match notice {
+            Notice::GateExpired { clusters, .. } => {
+                told.extend(clusters.iter().map(|cluster| (false, cluster.to_string())));
+            }
+            Notice::Warmed { cluster } => told.push((true, cluster.to_string())),
+            _ => {}
+        }
+    }
+    told
+}
+
+#[test]
+fn a_cluster_that_was_named_too_early_is_told_to_be_warm_once() {
+    let (mut world, mut harness) = served();
+    world.clusters.insert("c1".into(), "eds bad".into());
+    world.host("r0", "h1", &["c1"], "domain:b");
+    harness.commit(world.commit());
+    harness.rest();
+    assert_eq!(told(&harness), [(false, "c1".to_owned())]);
+    harness.notices.clear();
+    world.clusters.insert("c1".into(), "eds".into());
+    harness.commit(world.commit());
+    harness.rest();
+    harness.assert_synced();
+    assert_eq!(told(&harness), [(true, "c1".to_owned())]);
+    harness.notices.clear();
+    world.clusters.insert("c1".into(), "eds again".into());
+    harness.commit(world.commit());
+    harness.rest();
+    assert_eq!(told(&harness), [], "what is warm in time is not worth a word");
+}
+
+#[test]
+fn a_cluster_that_was_named_too_early_and_left_is_waited_for_no_more() {
+    let (mut world, mut harness) = served();
+    world.clusters.insert("c1".into(), "eds bad".into());
+    world.host("r0", "h1", &["c1"], "domain:b");
+    harness.commit(world.commit());
+    harness.rest();
+    world.hosts.clear();
+    world.host("r0", "h0", &["c0"], "domain:a");
+    world.clusters.remove("c1");
+    harness.commit(world.commit());
+    harness.rest();
+    assert_eq!(told(&harness), [(false, "c1".to_owned()), (true, "c1".to_owned())]);
+}
+
 #[test]
 fn a_change_while_waiting_does_not_start_the_deadline_anew() {
     let (mut world, mut harness) = served();

@@ -151,6 +151,7 @@ impl Harness {
     /// The client has the table, and nothing waits.
     pub(super) fn assert_synced(&self) {
         assert_eq!(self.client.warming(), Vec::<String>::new(), "these would wait for 15 seconds");
+        assert!(self.stream.gates.late().is_empty(), "{:?}", self.stream.gates.late());
         for of in ResourceType::ALL {
             assert_eq!(self.client.effective(kind(of)), self.expected(of), "{of:?}");
         }
