@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use crate::jsonpatch;
 use crate::objects::Problem;
+use crate::settings::ADMIN_PORT;
 
 /// Where the agent serves xDS to Envoy.
 pub(crate) const XDS_SOCKET: &str = "/run/gatehouse/xds.sock";
-/// Envoy's administration interface.
-pub(crate) const ADMIN_SOCKET: &str = "/run/gatehouse/admin.sock";
+/// Where Envoy's administration interface is: within the pod, where `kubectl port-forward` reaches it.
+pub(crate) const ADMIN_HOST: &str = "127.0.0.1";
 
 /// What the agent needs to find; a change of these parts would leave the proxy without configuration.
 const OURS: [&str; 2] = ["admin", "dynamic_resources"];
@@ -23,7 +24,7 @@ pub(crate) fn text(fleet: &FleetKey, spec: Option<&EnvoyProxySpec>) -> Result<St
     let options = BootstrapOptions::new(
         "",
         fleet.to_string(),
-        Address::Pipe(ADMIN_SOCKET.to_owned()),
+        Address::Socket { host: ADMIN_HOST.to_owned(), port: ADMIN_PORT },
         Address::Pipe(XDS_SOCKET.to_owned()),
     );
     let text = gatehouse_envoy::bootstrap(&options);

@@ -7,8 +7,11 @@ use gatehouse_translate::RefusePort;
 /// Where the agent answers `/ready`, `/healthz`, `/metrics` and `/drain`.
 pub const AGENT_PORT: u16 = 19_002;
 
+/// Envoy's administration interface, on the pod's loopback.
+pub const ADMIN_PORT: u16 = 19_000;
+
 /// Ports of a proxy pod that listeners cannot have.
-pub const RESERVED_PORTS: [u16; 1] = [AGENT_PORT];
+pub const RESERVED_PORTS: [u16; 2] = [ADMIN_PORT, AGENT_PORT];
 
 /// Says of a listener's port that a proxy pod needs it for itself.
 pub fn refuse_port() -> RefusePort {

@@ -1,7 +1,6 @@
 //! The pods: Envoy, and the agent as a native sidecar.
 //!
-//! The agent starts first and ends last. Envoy reaches it and is reached by it over sockets on a memory-backed volume that
-//! both mount; nobody else does. Ports of listeners appear nowhere in the template, so they come and go without a restart.
+//! The agent starts first and ends last. Envoy takes its configuration from it over a socket on a memory-backed volume that both mount. Ports of listeners appear nowhere in the template, so they come and go without a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,9 +11,9 @@ use gatehouse_translate::duration;
 use serde_json::{Value, json};
 
 use super::{Context, Kind, Problem};
-use crate::bootstrap::{ADMIN_SOCKET, XDS_SOCKET};
+use crate::bootstrap::{ADMIN_HOST, XDS_SOCKET};
 use crate::names;
-use crate::settings::AGENT_PORT;
+use crate::settings::{ADMIN_PORT, AGENT_PORT};
 
 /// Hash of the bootstrap: Envoy reads it once, so another one needs other pods.
 const BOOTSTRAP_ANNOTATION: &str = "gatehouse.dev/bootstrap";
@@ -282,7 +281,7 @@ fn listen(context: &Context<'_>) -> String {
     }
 }
 
-/// The agent runs as the same user as Envoy, or neither could use the other's sockets.
+/// The agent runs as the same user as Envoy, or Envoy could not use its socket.
 fn agent(context: &Context<'_>, container: &KubernetesContainer, shutdown: &Shutdown) -> Value {
     let settings = context.settings;
     let mut security = security_of_container();
@@ -298,7 +297,7 @@ fn agent(context: &Context<'_>, container: &KubernetesContainer, shutdown: &Shut
         ("--token", "/var/run/secrets/gatehouse/token".to_owned()),
         ("--socket", XDS_SOCKET.to_owned()),
         ("--store", "/var/lib/gatehouse".to_owned()),
-        ("--admin", ADMIN_SOCKET.to_owned()),
+        ("--admin", format!("{ADMIN_HOST}:{ADMIN_PORT}")),
         ("--listen", listen(context)),
         ("--fleet", context.plan.fleet.to_string()),
         ("--health-check-failure-delay", seconds(shutdown.failure_delay)),
