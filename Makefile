@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 ENVOY_VERSION := 1.40.0
 CARGO_DENY_VERSION := 0.20.2
 
-# What the targets install goes here and nowhere else; nothing needs root.
+# What the targets install goes here and nowhere else; only the cluster needs root.
 CACHE := $(or $(GATEHOUSE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gatehouse)
 CACHED_ENVOY := $(CACHE)/envoy-$(ENVOY_VERSION)/envoy
 CARGO_DENY := $(CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
@@ -79,6 +79,15 @@ lint: ## Run clippy; a warning is an error
 unit-test: envoy ## Run the Rust tests, golden cases included
 	@cargo test $(LOCKED) --workspace
 
+# The programs come from the cluster's cache. Without them, and without root, the other tests still run: these are behind
+# a cargo feature.
+.PHONY: apiserver-test
+apiserver-test: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/tools/debian-*/usr/bin/etcd)),$(shell command -v etcd))
+apiserver-test: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
+apiserver-test: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
+apiserver-test: ## Run the tests against a real kube-apiserver and etcd, which `make cluster-up` installs
+	@cargo test $(LOCKED) --package gatehouse-kube --package gatehouse-infra --features apiserver-tests --test apiserver
+
 .PHONY: doc
 doc: ## Build the API documentation; a warning is an error
 	@RUSTDOCFLAGS="--deny warnings" cargo doc $(LOCKED) --workspace --no-deps
@@ -98,6 +107,7 @@ e2e-test: envoy ## Run the Go tests against the built binary and a real Envoy
 	fi
 	cd e2e
 	go vet ./...
+	go vet -tags cluster ./...
 	go test -count=1 -p 1 -timeout 30m ./...
 
 .PHONY: deny
@@ -114,6 +124,41 @@ deny: cargo-deny ## Check licences, bans and sources of the dependencies, and ad
 bench: envoy release ## Run the benchmarks (docs/benchmarks.md says what they mean)
 	@cargo bench $(LOCKED) --package gatehouse-translate --package gatehouse-xds
 	cd e2e && GATEHOUSE_BIN="$(BUILT)/release/gatehouse" go run ./cmd/bench -routes 100,1000,3000
+
+##@ Cluster
+
+# The cluster that the targets below mean; several of different names get along.
+export E2E_CLUSTER ?= e2e
+CLUSTER := go run -C e2e ./cmd/cluster
+GATEHOUSE_IMAGE ?= localhost/gatehouse:dev
+PROXY_IMAGE ?= docker.io/envoyproxy/envoy:distroless-v$(ENVOY_VERSION)
+
+.PHONY: cluster-up
+cluster-up: ## Start a one-node Kubernetes cluster; the first time builds it (needs root, see e2e/README.md)
+	@$(CLUSTER) up
+
+.PHONY: cluster-images
+cluster-images: envoy ## Load the built gatehouse and Envoy into the cluster as GATEHOUSE_IMAGE and PROXY_IMAGE
+	@if [[ "$$GATEHOUSE_BIN" == "$(BUILT)/debug/gatehouse" ]]; then
+	  cargo build $(LOCKED) --package gatehouse --bins
+	fi
+	$(CLUSTER) image "$(GATEHOUSE_IMAGE)" "$$GATEHOUSE_BIN" /usr/local/bin/gatehouse
+	$(CLUSTER) image "$(PROXY_IMAGE)" "$$GATEHOUSE_ENVOY" /usr/local/bin/envoy
+
+.PHONY: cluster-test
+cluster-test: ## Prove that the cluster is real; starts it, and ends it if it was not up
+	@cd e2e
+	go test -tags cluster -count=1 -timeout 25m ./cluster
+
+.PHONY: cluster-down
+cluster-down: ## End the cluster and remove all that is left of it
+	@$(CLUSTER) down
+
+.PHONY: e2e-smoke
+e2e-smoke: export E2E_CLUSTER := smoke
+e2e-smoke: ## Start a cluster of its own, test on it, end it
+	@trap '$(MAKE) cluster-down' EXIT
+	$(call in_turn,cluster-down cluster-up cluster-test)
 
 ##@ Change
 

@@ -1,12 +1,28 @@
 //! Protobuf wire fragments: what the generated types cannot write in a fixed order.
 
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
 /// Appends a length-delimited field.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, payload: &[u8]) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint(payload.len() as u64, out);
     out.extend_from_slice(payload);
+}
+
+/// The fields of a message that has length-delimited ones only, in their order.
+pub(crate) fn fields(mut message: &[u8]) -> Option<Vec<(u32, &[u8])>> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let (field, kind) = decode_key(&mut message).ok()?;
+        let length = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
+        if kind != WireType::LengthDelimited || length > message.len() {
+            return None;
+        }
+        let (payload, rest) = message.split_at(length);
+        fields.push((field, payload));
+        message = rest;
+    }
+    Some(fields)
 }
 
 /// Appends one entry of a `map<string, message>` field.

@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Print the Envoy configuration of files.
     Translate(TranslateArgs),
+    /// Accompany the Envoy of a proxy pod: relay its configuration, keep it, drain it, say when it is ready.
+    Agent(AgentArgs),
     /// Say what is wrong with files; exits with 3 when something is.
     Check(CheckArgs),
 }
@@ -132,6 +134,55 @@ pub(crate) enum TypeFilter {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The controller's xDS service; the name is resolved for every connection.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) xds: String,
+    /// Certificates (PEM) of the controller's authority; read for every connection.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: PathBuf,
+    /// The token that says which fleet this is; read for every connection.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token: PathBuf,
+    /// The Unix socket that Envoy takes its configuration from.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+    /// Where the configuration that Envoy acknowledged last is kept, secrets included: a directory in memory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// Envoy's admin interface: a Unix socket or a loopback address.
+    #[arg(long, alias = "admin", value_name = "PATH|IP:PORT")]
+    pub(crate) envoy_admin: String,
+    /// Address of /ready, /healthz, /drain and /metrics.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// The fleet, for logs: the token decides.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) fleet: String,
+    /// Longest time that a drain waits for open connections, from its start.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) drain_timeout: Duration,
+    /// How long others take to notice that the pod ends: it serves on for that time.
+    #[arg(long, alias = "min-drain-duration", value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(crate) min_drain: Duration,
+    /// How long a drain waits before it tells anybody, readiness apart: for what must happen before.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub(crate) health_check_failure_delay: Duration,
+}
+
+/// A number with a unit, such as `500ms`, `10s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| "not a number with a unit (ms, s, m)".to_owned())?;
+    match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        unit => Err(format!("{unit:?} is no unit: use ms, s or m")),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -4,9 +4,11 @@
 //! run        files -> objects -> world (graph thread) -> delta ADS -> Envoy per Gateway
 //! status     what Kubernetes would show, from a running gatehouse or offline
 //! translate  the Envoy configuration of files, offline
+//! agent      in a proxy pod: relay, store, drain and readiness of its Envoy
 //! check      what is wrong with files, offline
 //! ```
 
+mod agent;
 mod check;
 mod cli;
 mod document;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
                     Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS),
                     Command::Status(args) => status::status(args).await,
                     Command::Translate(args) => translate::translate(args).await,
+                    Command::Agent(args) => agent::agent(args).await.map(|()| ExitCode::SUCCESS),
                     Command::Check(args) => check::check(args).await,
                 }
             })

@@ -10,6 +10,7 @@
 mod core;
 mod fleets;
 mod metrics;
+mod ports;
 mod publish;
 
 use std::sync::{Arc, mpsc};
@@ -19,8 +20,8 @@ use anyhow::Context;
 use gatehouse_admin::{Admin, AdminServer, Readiness};
 use gatehouse_standalone::envoy::{Drain, StateDir, find_envoy};
 use gatehouse_standalone::files::{BatchKind, FileUpdates};
-use gatehouse_standalone::ports::explain_bind;
-use gatehouse_translate::{Config, RefusePort};
+use gatehouse_standalone::ports::{PortMap, PortWatch};
+use gatehouse_translate::{Config, PortSource};
 use gatehouse_xds::Server;
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +31,7 @@ use crate::load::{config, instance_id, open};
 use crate::run::core::{Core, Input};
 use crate::run::fleets::Fleets;
 use crate::run::metrics::CoreMetrics;
+use crate::run::ports::HostPorts;
 use crate::run::publish::Publisher;
 
 /// What `/readyz` waits for until the first snapshot is committed.
@@ -38,14 +40,7 @@ const FILES: &str = "reading the files";
 /// Serves until a signal: the first drains, a second ends at once.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let envoy = find_envoy(args.envoy.clone()).await?;
-    let path = envoy.path.clone();
-    let config = Config {
-        refuse_port: RefusePort::new(move |port| {
-            explain_bind(port, &path).err().map(|why| why.to_string().into())
-        }),
-        ipv6: ipv6(),
-        ..config(&args.source.settings)?
-    };
+    let config = Config { ports: PortSource::OnDemand, ipv6: ipv6(), ..config(&args.source.settings)? };
     let state_path =
         args.state_dir.clone().unwrap_or_else(|| StateDir::default_path(&instance_id(&args.source.paths)));
     let state = Arc::new(StateDir::open(state_path)?);
@@ -59,7 +54,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let publisher = Publisher::start(state.path());
     let (fleet_sender, fleet_receiver) = tokio::sync::mpsc::unbounded_channel();
     let (inbox, inputs) = mpsc::channel();
-    let core = Core::new(config, server.clone(), fleet_sender, publisher.document(), metrics);
+    let map = PortMap::parse(&args.source.settings.port_map)?;
+    let ports = HostPorts::new(map, envoy.path.clone(), PortWatch::new(state.path()));
+    let core = Core::new(config, ports, server.clone(), fleet_sender, publisher.document(), metrics);
     let graph = std::thread::Builder::new()
         .name("gatehouse-graph".to_owned())
         .spawn(move || core.run(&inputs))
@@ -111,7 +108,8 @@ async fn stop(
     }
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
+/// Returns at SIGTERM or SIGINT.
+pub(crate) async fn wait_for_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     tokio::select! {

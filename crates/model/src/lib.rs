@@ -15,4 +15,4 @@ pub use hostname::Hostname;
 pub use key::{
     AddressSet, FleetKey, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKey, RouteKind,
 };
-pub use resource::{Edge, ResourceType, Target};
+pub use resource::{Body, Edge, Interim, ResourceType, Target};

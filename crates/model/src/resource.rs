@@ -1,7 +1,10 @@
 //! Identities of Envoy's resources, and who names whom among them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 /// The types of Envoy resources, in the order in which a proxy should see them: what others name goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,4 +96,27 @@ pub struct Edge {
     pub delta: i32,
     /// The longest time a request that took this edge may still need the cluster.
     pub linger: Duration,
+}
+
+/// Bytes of one version of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// A hash of the bytes; equal bytes have equal versions on every replica.
+    pub version: Arc<str>,
+    /// The encoded message, without the `Any` around it.
+    pub bytes: Bytes,
+}
+
+/// What may be sent at once while a resource waits for clusters that it names; given when its change takes something away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interim {
+    /// The resource itself: it names nothing that the versions which clients may have do not name.
+    Whole,
+    /// Other bytes in its stead.
+    Instead {
+        /// The bytes, with a version of their own.
+        body: Body,
+        /// The clusters that they name.
+        clusters: BTreeSet<Arc<str>>,
+    },
 }

@@ -13,10 +13,8 @@
 //! - A process is signalled only through a handle that was opened for its id *and* its time of start.
 //! - One gatehouse per state directory, by a lock.
 
-mod admin;
 mod backoff;
 mod binary;
-mod drain;
 mod error;
 mod event;
 mod fleet;
@@ -26,12 +24,11 @@ mod process;
 mod state;
 mod supervisor;
 
-pub use admin::AdminClient;
 pub use binary::{ENVOY_VERSION, EnvoyBinary, find_envoy};
-pub use drain::Drain;
 pub use error::EnvoyError;
 pub use event::{EnvoyEvent, EnvoyEventKind};
 pub use fleet::{FleetState, Phase};
+pub use gatehouse_envoy_admin::{AdminClient, AdminError, Drain};
 pub use process::ProcessId;
 pub use state::StateDir;
 pub use supervisor::{FleetSpec, Supervisor, SupervisorOptions};

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Nothing here knows a Kubernetes kind: files are text, a fleet is a name and a bootstrap. `ports` answers which host
-//! port a listener gets and whether this user may bind it.
+//! port a listener gets, whether this user may bind it, and who else listens there.
 
 pub mod digest;
 pub mod envoy;

@@ -1,9 +1,12 @@
-//! Host ports: `--port-map 80:8080`, and whether Envoy may bind a port when this user starts it.
+//! Host ports: `--port-map 80:8080`, whether Envoy may bind a port when this user starts it, and who else has it.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path, str::FromStr};
 
+mod occupied;
 #[cfg(test)]
 mod tests;
+
+pub use occupied::{Occupant, PortWatch};
 
 /// Where the kernel says which ports need a right; the value is the first that does not.
 const UNPRIVILEGED_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";

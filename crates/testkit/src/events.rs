@@ -1,7 +1,7 @@
 //! Random sequences of what happens to objects, in a universe so small that names collide all the time.
 //!
 //! ```text
-//! events(n) --> [Upsert(object) | Remove(key) | Forget(secret) | Settle]*      final_facts(&events)
+//! events(n) --> [Upsert(object) | Remove(key) | Forget(secret) | Settle | Answer]*      final_facts(&events)
 //! ```
 
 use std::collections::BTreeMap;
@@ -26,7 +26,25 @@ pub enum Event {
     Forget(ObjectRef),
     /// Everything so far is worked in.
     Settle,
+    /// A proxy says something of what was worked in so far.
+    Answer(Answer),
 }
+
+/// What a proxy speaks of. The number picks one of those that there are.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// A listener or certificate that it was sent.
+    Watch(usize),
+    /// A virtual host that it was sent.
+    Host(usize),
+    /// A cluster that was named before it was ready.
+    Waits(usize),
+    /// One of these that became ready.
+    Ready(usize),
+}
+
+/// What proxies that are played refuse, wherever it stands.
+pub const POISON: &str = "poison";
 
 /// What is known of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +63,7 @@ pub fn final_facts(events: &[Event]) -> BTreeMap<ObjectRef, Known> {
             Event::Upsert(object) => drop(facts.insert(object.key(), Known::Present(object.clone()))),
             Event::Remove(key) => drop(facts.insert(key.clone(), Known::Absent)),
             Event::Forget(key) => drop(facts.remove(key)),
-            Event::Settle => {}
+            Event::Settle | Event::Answer(_) => {}
         }
     }
     facts
@@ -92,6 +110,17 @@ fn event() -> impl Strategy<Value = Event> {
         4 => any_object().prop_map(|object| Event::Remove(written(object).key())),
         2 => select(secrets()).prop_map(Event::Forget),
         6 => Just(Event::Settle),
+        8 => answer().prop_map(Event::Answer),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let pick = || 0..1000usize;
+    prop_oneof![
+        3 => pick().prop_map(Answer::Watch),
+        6 => pick().prop_map(Answer::Host),
+        1 => pick().prop_map(Answer::Waits),
+        1 => pick().prop_map(Answer::Ready),
     ]
 }
 
@@ -301,6 +330,7 @@ fn filter() -> impl Strategy<Value = Value> {
         2 => Just(set("one")),
         2 => Just(set("two")),
         1 => Just(set("bad\nvalue")),
+        2 => Just(set(POISON)),
         2 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "hostname": "to.example.com" } })),
         1 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "scheme": "https" } })),
         2 => mirror.boxed(),
@@ -316,6 +346,7 @@ fn rule() -> BoxedStrategy<Value> {
         json!({ "type": "Exact", "value": "/a" }),
         json!({ "type": "RegularExpression", "value": "/[a-z]+" }),
         json!({ "type": "RegularExpression", "value": "/((" }),
+        json!({ "type": "Exact", "value": format!("/{POISON}") }),
     ]);
     let matched = (path, weighted(0.3, select(vec!["GET", "POST"]))).prop_map(|(path, method)| {
         let mut matched = json!({ "path": path });

@@ -1,5 +1,7 @@
 //! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend.
 
+#[cfg(feature = "apiserver")]
+pub mod apiserver;
 pub mod certificates;
 pub mod echo;
 pub mod events;

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
 use gatehouse_engine::Reads;
 use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
-use gatehouse_model::{NamespacedName, ResourceType};
+use gatehouse_model::{NamespacedName, ResourceType, RouteKey};
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints};
 
 use crate::facts::Facts;
 use crate::gateways::Problem;
-use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
+use crate::grants::{GATEWAY_GROUP, GroupKind, permitted, permitted_now};
 use crate::names;
 use crate::output::Resource;
 
@@ -83,6 +83,17 @@ pub(crate) fn resolve(
         BackendKind::Service => service(facts, reads, object, reference.port),
         BackendKind::Backend => backend(facts, reads, object),
     }
+}
+
+/// Whether a route may (still) refer to the backend of a cluster.
+pub(crate) fn may_use(facts: &Facts, route: &RouteKey, cluster: &str) -> bool {
+    let Some((kind, object)) = names::backend(cluster) else { return false };
+    let to = match kind {
+        BackendKind::Service => GroupKind { group: "", kind: "Service" },
+        BackendKind::Backend => GroupKind { group: ENVOY_GATEWAY_GROUP, kind: "Backend" },
+    };
+    let from = GroupKind { group: GATEWAY_GROUP, kind: route.kind.as_str() };
+    permitted_now(facts, &route.object.namespace, from, to, &object)
 }
 
 fn service(

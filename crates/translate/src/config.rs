@@ -1,7 +1,6 @@
 //! What the operator chose.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 /// How Secrets become known.
@@ -32,27 +31,14 @@ impl Default for Hosting {
     }
 }
 
-/// Says why a port cannot be bound on this host, if so. Must always give the same answer.
-#[derive(Clone)]
-pub struct RefusePort(Arc<dyn Fn(u16) -> Option<Arc<str>> + Send + Sync>);
-
-impl RefusePort {
-    /// Asks `refuse` about the port that would really be bound.
-    pub fn new(refuse: impl Fn(u16) -> Option<Arc<str>> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(refuse))
-    }
-}
-
-impl Default for RefusePort {
-    fn default() -> Self {
-        Self::new(|_| None)
-    }
-}
-
-impl fmt::Debug for RefusePort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RefusePort")
-    }
+/// How it becomes known which ports of the host the proxies cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortSource {
+    /// They can have all.
+    Free,
+    /// Each is asked about when it is wanted ([`World::take_port_wants`](crate::World::take_port_wants)): nothing is
+    /// served on one that was not answered.
+    OnDemand,
 }
 
 /// Settings that translation depends on. Fixed for the life of a world.
@@ -70,8 +56,8 @@ pub struct Config {
     pub secrets: SecretSource,
     /// Listeners that bind every address bind IPv6 ones too.
     pub ipv6: bool,
-    /// Which ports the proxies may not bind.
-    pub refuse_port: RefusePort,
+    /// How it becomes known which ports the proxies cannot have.
+    pub ports: PortSource,
 }
 
 impl Default for Config {
@@ -83,7 +69,7 @@ impl Default for Config {
             assume_programmed: false,
             secrets: SecretSource::Complete,
             ipv6: false,
-            refuse_port: RefusePort::default(),
+            ports: PortSource::Free,
         }
     }
 }
@@ -92,11 +78,6 @@ impl Config {
     /// Whether a class with this controller name is ours.
     pub(crate) fn is_ours(&self, controller_name: &str) -> bool {
         self.controller_names.iter().any(|name| **name == *controller_name)
-    }
-
-    /// Why the port that is really bound for a listener's port cannot be.
-    pub(crate) fn refuses(&self, port: u16) -> Option<Arc<str>> {
-        (self.refuse_port.0)(self.bound_port(port))
     }
 
     /// The port that is really bound for a listener's port.

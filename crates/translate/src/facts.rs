@@ -9,7 +9,7 @@ use gatehouse_api::types::{
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
-use gatehouse_model::{FleetKey, NamespacedName, RouteKey, RouteKind};
+use gatehouse_model::{FleetKey, NamespacedName, PortKey, RouteKey, RouteKind};
 
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
@@ -94,6 +94,8 @@ pub(crate) struct Facts {
     /// What is known of a fleet's pods.
     pub(crate) pods: Table<FleetKey, Arc<FleetState>>,
     pub(crate) held: Table<WatchKey, Held>,
+    /// Why a port of the host cannot be had.
+    pub(crate) unavailable: Table<PortKey, Arc<str>>,
     /// Clusters by name that a fleet has trouble with.
     pub(crate) troubles: Table<(FleetKey, Arc<str>), Trouble>,
     /// Grants by the namespace they stand in.
@@ -111,7 +113,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(graph: &mut Graph, secrets: Missing) -> Self {
+    pub(crate) fn new(graph: &mut Graph, secrets: Missing, ports: Missing) -> Self {
         Self {
             classes: Table::new(graph, "facts/classes", Missing::Absent),
             gateways: Table::new(graph, "facts/gateways", Missing::Absent),
@@ -126,6 +128,7 @@ impl Facts {
             quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
             pods: Table::new(graph, "facts/pods", Missing::Absent),
             held: Table::new(graph, "facts/held", Missing::Absent),
+            unavailable: Table::new(graph, "facts/unavailable", ports),
             troubles: Table::new(graph, "facts/troubles", Missing::Absent),
             grants_in: Index::new(graph, "facts/grants_in"),
             slices_of: Index::new(graph, "facts/slices_of"),

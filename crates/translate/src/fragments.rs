@@ -33,6 +33,13 @@ pub struct Fragment {
     pub(crate) linger: Duration,
 }
 
+impl Fragment {
+    /// The same for other bytes, which name the same clusters.
+    pub(crate) fn with_bytes(&self, bytes: Bytes) -> Self {
+        Self { id: FragmentId(gatehouse_envoy::version(&bytes)), bytes, ..self.clone() }
+    }
+}
+
 /// Precedence among fragments of one host pattern, best first (HTTPRoute `rules[].matches`): exact paths, then
 /// regular expressions, then prefixes; longer paths; a method; more headers; more query parameters; the older
 /// route; `namespace/name`; order of rules and matches.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gatehouse_api::types::{Gateway, ListenerTLS};
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::{
-    AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind,
+    AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind,
 };
 
 use crate::attach::NamespacePolicy;
@@ -184,8 +184,13 @@ pub(crate) fn gateway(
     }
     let claimant = rivals::Claimant::new(facts, classes, config, key, gateway);
     for listener in groups.iter_mut().flatten().filter(|l| l.problem.is_none()) {
-        let refused = config.refuses(listener.port).map(|why| Problem::new("PortUnavailable", why));
-        listener.problem = refused.or_else(|| claimant.port_taken(reads, listener.port));
+        let taken = claimant.port_taken(reads, listener.port);
+        listener.problem = taken.or_else(|| {
+            let fleet = FleetKey(key.clone());
+            let port = PortKey { fleet, addresses: addresses.clone(), port: listener.port };
+            let why = facts.unavailable.want(reads, &port)?;
+            Some(Problem::new("PortUnavailable", why.clone()))
+        });
     }
     let listeners: Vec<_> = conflicts::resolve(groups).into_iter().map(Arc::new).collect();
     let ports = ports(&listeners);

@@ -1,5 +1,6 @@
 //! Whether a reference may cross namespaces.
 
+use gatehouse_api::types::ReferenceGrant;
 use gatehouse_engine::Reads;
 use gatehouse_model::NamespacedName;
 
@@ -28,14 +29,35 @@ pub(crate) fn permitted(
     if *target.namespace == *namespace {
         return true;
     }
-    let Some(grants) = facts.grants_in.get(reads, &target.namespace) else { return false };
-    grants.values().any(|grant| {
-        let spec = &grant.spec;
-        spec.from.iter().any(|f| f.group == from.group && f.kind == from.kind && f.namespace == namespace)
-            && spec.to.iter().any(|t| {
-                t.group == to.group
-                    && t.kind == to.kind
-                    && t.name.as_deref().is_none_or(|name| name.is_empty() || *name == *target.name)
-            })
-    })
+    let grants = facts.grants_in.get(reads, &target.namespace);
+    grants.is_some_and(|grants| grants.values().any(|grant| allows(grant, namespace, from, to, target)))
+}
+
+/// As [`permitted`], outside of the stages.
+pub(crate) fn permitted_now(
+    facts: &Facts,
+    namespace: &str,
+    from: GroupKind<'_>,
+    to: GroupKind<'_>,
+    target: &NamespacedName,
+) -> bool {
+    let grants = facts.grants_in.peek(&target.namespace).into_iter().flat_map(|grants| grants.values());
+    *target.namespace == *namespace
+        || grants.into_iter().any(|grant| allows(grant, namespace, from, to, target))
+}
+
+fn allows(
+    grant: &ReferenceGrant,
+    namespace: &str,
+    from: GroupKind<'_>,
+    to: GroupKind<'_>,
+    target: &NamespacedName,
+) -> bool {
+    let spec = &grant.spec;
+    spec.from.iter().any(|f| f.group == from.group && f.kind == from.kind && f.namespace == namespace)
+        && spec.to.iter().any(|t| {
+            t.group == to.group
+                && t.kind == to.kind
+                && t.name.as_deref().is_none_or(|name| name.is_empty() || *name == *target.name)
+        })
 }

@@ -30,7 +30,7 @@ mod uses;
 mod vhosts;
 mod world;
 
-pub use config::{Config, Hosting, RefusePort, SecretSource};
+pub use config::{Config, Hosting, PortSource, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
 pub use output::{

@@ -46,6 +46,17 @@ pub(crate) fn cluster(key: &ClusterKey) -> ClusterName {
     ClusterName(name.into())
 }
 
+/// The object behind a cluster's name.
+pub(crate) fn backend(cluster: &str) -> Option<(BackendKind, NamespacedName)> {
+    let mut parts = cluster.split('/');
+    let kind = match parts.next()? {
+        "service" => BackendKind::Service,
+        "backend" => BackendKind::Backend,
+        _ => return None,
+    };
+    Some((kind, NamespacedName::new(parts.next()?, parts.next()?)))
+}
+
 /// `<ns>/<name>` of the Secret.
 pub(crate) fn secret(key: &NamespacedName) -> SecretName {
     SecretName(key.to_string().into())

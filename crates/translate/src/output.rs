@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatehouse_model::{Edge, FleetKey, NamespacedName, PortKey, ResourceType, Target};
+use gatehouse_model::{Edge, FleetKey, Interim, NamespacedName, PortKey, ResourceType, Target};
 use serde_json::Value;
 
 use gatehouse_api::ObjectRef;
@@ -22,17 +22,20 @@ pub struct Resource {
     pub version: Arc<str>,
     /// The encoded message, without `Any`.
     pub body: Bytes,
+    /// What a virtual host may be meanwhile, while clusters that it names are not ready. It depends on how the host came
+    /// to be what it is.
+    pub interim: Option<Arc<Interim>>,
 }
 
 impl Resource {
     pub(crate) fn new(kind: ResourceType, name: Arc<str>, body: Bytes) -> Self {
-        Self { kind, name, version: gatehouse_envoy::version(&body), body }
+        Self { kind, name, version: gatehouse_envoy::version(&body), body, interim: None }
     }
 }
 
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, name, version, body } = self;
+        let Self { kind, name, version, body, interim: _ } = self;
         write!(f, "{kind:?} {name} {version} ({} bytes)", body.len())
     }
 }

@@ -1,6 +1,8 @@
 //! Virtual hosts: sorted concatenations of fragments over a base that every listener lays.
 
 mod host;
+mod interim;
+mod meanwhile;
 mod trial;
 
 use std::cmp::Reverse;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 
 use gatehouse_engine::{Graph, Index};
 use gatehouse_model::listener::TableName;
-use gatehouse_model::{FleetKey, Hostname, ListenerKey, NamespacedName, ResourceType, RouteKey};
+use gatehouse_model::{FleetKey, Hostname, Interim, ListenerKey, NamespacedName, ResourceType, RouteKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::attach::{Bindings, BoundListener};
@@ -18,8 +20,8 @@ use crate::gateways::{GatewayView, PortView};
 use crate::http::RedirectContext;
 use crate::names;
 use crate::output::{FleetChange, Resource};
-pub(crate) use host::Failing;
 use host::{Host, Refused};
+pub(crate) use meanwhile::Judge;
 
 /// One virtual host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,7 +138,7 @@ impl VirtualHosts {
     }
 
     /// Emits what changed since the last call.
-    pub(crate) fn emit(&mut self, fleets: &mut BTreeMap<FleetKey, FleetChange>, failing: Failing<'_>) {
+    pub(crate) fn emit(&mut self, fleets: &mut BTreeMap<FleetKey, FleetChange>, judge: Judge<'_>) {
         for change in self.tables.take_changes() {
             let (fleet, table) = change.group;
             let out = fleets.entry(fleet).or_default();
@@ -150,7 +152,7 @@ impl VirtualHosts {
         for change in self.fragments.take_changes() {
             let out = fleets.entry(change.group.fleet.clone()).or_default();
             let host = self.emitted.entry(change.group.clone()).or_default();
-            host.record(out, &change, (&self.refused, failing));
+            host.record(out, &change, (&self.refused, judge.failing));
             dirty.insert(change.group);
         }
         for (key, message) in std::mem::take(&mut self.answered) {
@@ -159,7 +161,7 @@ impl VirtualHosts {
                 continue;
             };
             let out = fleets.entry(key.fleet.clone()).or_default();
-            for bad in host.follow_trial(out, &key.name(), fragments, (&self.refused, failing)) {
+            for bad in host.follow_trial(out, &key.name(), fragments, (&self.refused, judge.failing)) {
                 self.refused.insert(bad.clone(), message.clone());
                 self.found.push((bad, message.clone()));
             }
@@ -169,11 +171,11 @@ impl VirtualHosts {
         dirty.sort();
         for key in dirty {
             let out = fleets.entry(key.fleet.clone()).or_default();
-            self.emit_host(out, &key);
+            self.emit_host(out, &key, judge);
         }
     }
 
-    fn emit_host(&mut self, out: &mut FleetChange, key: &HostKey) {
+    fn emit_host(&mut self, out: &mut FleetChange, key: &HostKey, judge: Judge<'_>) {
         let state = self.emitted.entry(key.clone()).or_default();
         let fragments = self.fragments.peek(key);
         let base = self.bases.peek(key).and_then(|entries| entries.get(&()));
@@ -199,8 +201,13 @@ impl VirtualHosts {
         };
         self.work.assembled += 1;
         self.work.copied += body.len() as u64;
-        let version = version(&name, base, fragments.is_some(), state.sum);
-        out.upserts.push(Resource { kind: ResourceType::VirtualHost, name, version, body });
+        let version_of = |sum| version(&name, base, fragments.is_some(), sum);
+        let interim = state.interim(key, fragments, version_of, judge).map(Arc::new);
+        if let Some(Interim::Instead { body, .. }) = interim.as_deref() {
+            self.work.copied += body.bytes.len() as u64;
+        }
+        let version = version_of(state.sum);
+        out.upserts.push(Resource { kind: ResourceType::VirtualHost, name, version, body, interim });
     }
 
     /// A proxy acknowledged this version of a host: what it holds now is proven.

@@ -10,9 +10,9 @@ use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceType, RouteKey};
 
 use crate::attach::{Bindings, Points, bindings};
-use crate::backends::{Assignment, ClusterKey, cluster, endpoints};
+use crate::backends::{Assignment, ClusterKey, cluster, endpoints, may_use};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
-use crate::config::{Config, Hosting, SecretSource};
+use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
 use crate::gateways::{ClassState, GatewayState, class, gateway};
@@ -21,7 +21,7 @@ use crate::names;
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
-use crate::vhosts::{Placement, VirtualHosts};
+use crate::vhosts::{Judge, Placement, VirtualHosts};
 use statuses::StatusText;
 
 /// Facts, stages and what was handed out. One thread owns it.
@@ -108,8 +108,12 @@ impl World {
             SecretSource::Complete => Missing::Absent,
             SecretSource::OnDemand => Missing::Unknown,
         };
+        let ports = match config.ports {
+            PortSource::Free => Missing::Absent,
+            PortSource::OnDemand => Missing::Unknown,
+        };
         Self {
-            facts: Facts::new(&mut graph, secrets),
+            facts: Facts::new(&mut graph, secrets, ports),
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
             points: Points::new(&mut graph),
@@ -145,12 +149,31 @@ impl World {
         self.facts.secrets.take_want_changes(&mut self.graph)
     }
 
+    /// Ports that became wanted (`true`) or are wanted no more since the last call: [`World::port_asked`] takes the
+    /// answers. With [`PortSource::OnDemand`] a Gateway changes only when all its ports are answered.
+    pub fn take_port_wants(&mut self) -> Vec<(PortKey, bool)> {
+        let changes = self.facts.unavailable.take_want_changes(&mut self.graph);
+        for (port, _) in changes.iter().filter(|(_, wanted)| !wanted) {
+            self.facts.unavailable.forget(&mut self.graph, port);
+        }
+        changes
+    }
+
+    /// Says why proxies cannot have a port of the host, if so; may change at any time.
+    pub fn port_asked(&mut self, port: PortKey, unavailable: Option<Arc<str>>) {
+        match unavailable {
+            Some(why) => drop(self.facts.unavailable.set(&mut self.graph, port, why)),
+            None => drop(self.facts.unavailable.set_absent(&mut self.graph, port)),
+        }
+    }
+
     /// Whether everything is known that the fleet's resources depend on. As long as it is not, they lack what is unknown
     /// or show what was known of it before. A proxy may have more: whoever starts beside one that runs puts off the
     /// first commit until then (see [`FleetChange::absorb`]), or until it has waited long enough for those who fetch.
     pub fn is_settled(&self, fleet: &FleetKey) -> bool {
-        // Only Secrets can be unknown, and only this stage reads them.
+        // Only Secrets and ports can be unknown, and only these stages read them.
         !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
+            && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
     }
 
     /// Panics caught since the last call; their keys kept their last values.
@@ -377,9 +400,11 @@ impl World {
 
     fn emit_hosts(&mut self, outputs: &mut Outputs) {
         let Self { graph, facts, stages, hosts, .. } = self;
-        hosts.emit(&mut outputs.fleets, &|fragment| {
-            failing(fragment, stages.lowered.peek(&fragment.provenance.route)?)
-        });
+        let judge = Judge {
+            failing: &|fragment| failing(fragment, stages.lowered.peek(&fragment.provenance.route)?),
+            allowed: &|route, cluster| may_use(facts, route, cluster),
+        };
+        hosts.emit(&mut outputs.fleets, judge);
         let found = hosts.take_found();
         if found.is_empty() {
             return;

@@ -133,6 +133,42 @@ fn listener_that_waits_for_a_secret_names_none_that_is_gone() {
     assert!(!scene.has(ResourceType::Secret) && !scene.has(ResourceType::Listener));
 }
 
+#[test]
+fn port_is_served_when_it_can_be_had_and_only_then() {
+    use gatehouse_translate::PortSource;
+
+    let config = Config { assume_programmed: true, ports: PortSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    assert!(!scene.has_status("Gateway") && !scene.has(ResourceType::Listener), "nobody answered yet");
+    let wants = scene.world.take_port_wants();
+    let [(port, true)] = &wants[..] else { panic!("one port is wanted: {wants:?}") };
+    assert_eq!(port.port, 80);
+
+    scene.world.port_asked(port.clone(), Some("a stranger has it".into()));
+    scene.settle();
+    assert!(scene.has_status("Gateway") && !scene.has(ResourceType::Listener));
+    let accepted = |scene: &Scene| {
+        let (_, status) = scene.picture.statuses.iter().find(|(object, _)| object.kind == "Gateway").unwrap();
+        let conditions = status["listeners"][0]["conditions"].as_array().unwrap();
+        let accepted = conditions.iter().find(|condition| condition["type"] == "Accepted").unwrap();
+        (accepted["reason"].clone(), accepted["message"].clone())
+    };
+    assert_eq!(accepted(&scene), (json!("PortUnavailable"), json!("a stranger has it")));
+
+    scene.world.port_asked(port.clone(), None);
+    scene.settle();
+    assert!(scene.has(ResourceType::Listener), "the stranger went away");
+    assert_eq!(accepted(&scene).0, json!("Accepted"));
+
+    scene.remove("Gateway");
+    scene.settle();
+    assert_eq!(scene.world.take_port_wants(), [(port.clone(), false)]);
+    let gateway = scene.document("Gateway");
+    scene.put(gateway);
+    scene.settle();
+    assert!(!scene.has(ResourceType::Listener), "somebody may have taken it meanwhile");
+}
+
 fn https(names: &[&str]) -> Value {
     let listener = |name: &&str| {
         json!({ "name": name, "port": 443, "protocol": "HTTPS", "hostname": format!("{name}.example.com"),

@@ -1,13 +1,13 @@
 //! The gRPC codec: requests by prost, responses written straight from shared bytes.
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use gatehouse_model::Body;
 use prost::Message;
 use prost::bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-use crate::resource::Body;
 use crate::stream::Response;
 
 /// Field numbers of `DeltaDiscoveryResponse`.

@@ -22,6 +22,10 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// A stream is ended after this time plus up to a tenth of it, so that proxies spread over replicas.
     pub max_stream_age: Option<Duration>,
+    /// How long a stream outlives the token that it was opened with, so that clocks need not agree.
+    pub token_grace: Duration,
+    /// Connections over TLS that are open at a time.
+    pub max_connections: usize,
 }
 
 impl Default for Config {
@@ -35,6 +39,8 @@ impl Default for Config {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             max_stream_age: None,
+            token_grace: Duration::from_mins(1),
+            max_connections: 10_000,
         }
     }
 }

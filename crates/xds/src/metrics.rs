@@ -8,6 +8,7 @@ use prometheus::{
     exponential_buckets,
 };
 
+use crate::authorize::Reason;
 use crate::stream::Stage;
 
 /// The metrics of a server.
@@ -18,6 +19,7 @@ pub(crate) struct Metrics {
     responses: IntCounterVec,
     acks: IntCounterVec,
     nacks: IntCounterVec,
+    denied: IntCounterVec,
     change: HistogramVec,
 }
 
@@ -35,18 +37,26 @@ impl Metrics {
             )?,
             responses: by_type("gatehouse_xds_responses_total", "Responses sent.")?,
             acks: by_type("gatehouse_xds_acks_total", "Responses that a proxy accepted.")?,
+            denied: IntCounterVec::new(
+                Opts::new(
+                    "gatehouse_xds_denied_total",
+                    "Streams and connections over TLS that were refused.",
+                ),
+                &["reason"],
+            )?,
             nacks: by_type("gatehouse_xds_nacks_total", "Responses that a proxy refused.")?,
             change: HistogramVec::new(change, &["type", "stage"])?,
         })
     }
 
     pub(crate) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn Collector>; 6] = [
+        let all: [Box<dyn Collector>; 7] = [
             Box::new(self.streams.clone()),
             Box::new(self.gated.clone()),
             Box::new(self.responses.clone()),
             Box::new(self.acks.clone()),
             Box::new(self.nacks.clone()),
+            Box::new(self.denied.clone()),
             Box::new(self.change.clone()),
         ];
         all.into_iter().try_for_each(|collector| registry.register(collector))
@@ -59,6 +69,10 @@ impl Metrics {
     pub(crate) fn replied(&self, kind: ResourceType, accepted: bool) {
         let counter = if accepted { &self.acks } else { &self.nacks };
         counter.with_label_values(&[kind.label()]).inc();
+    }
+
+    pub(crate) fn denied(&self, reason: Reason) {
+        self.denied.with_label_values(&[reason.label()]).inc();
     }
 
     pub(crate) fn reached(&self, kind: ResourceType, stage: Stage, after: Duration) {

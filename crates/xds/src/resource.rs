@@ -4,16 +4,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatehouse_model::ResourceType;
-
-/// Bytes of one version of a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Body {
-    /// A hash of the bytes; equal bytes have equal versions on every replica.
-    pub version: Arc<str>,
-    /// The encoded message, without the `Any` around it.
-    pub bytes: Bytes,
-}
+use gatehouse_model::{Body, Interim, ResourceType};
 
 /// One resource, immutable and shared by all streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +15,14 @@ pub struct Resource {
     pub version: Arc<str>,
     /// The encoded message, without the `Any` around it.
     pub body: Bytes,
-    /// Bytes that may be sent at once while the gate holds `body`. They name only clusters which the version before
-    /// this one named, and are given when the change takes access away: a withdrawal never waits for a gate.
-    pub interim: Option<Body>,
+    /// Given when the change takes something away that clients may still have: a withdrawal never waits for a gate. It is
+    /// sent to a client that has some version of the resource, if every cluster that it names is in use there: warm, or
+    /// changed in place and still serving as before, or named already by what the gate let go.
+    pub interim: Option<Arc<Interim>>,
 }
 
 impl Resource {
-    /// A resource without interim bytes.
+    /// A resource that waits as a whole.
     pub fn new(name: impl Into<Arc<str>>, version: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         Self { name: name.into(), version: version.into(), body: body.into(), interim: None }
     }

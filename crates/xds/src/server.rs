@@ -11,19 +11,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use prometheus::Registry;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::server::TcpIncoming;
 
+use crate::authorize::Admission;
 use crate::config::Config;
 use crate::event::{Event, FleetId, What};
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
-use crate::service::Discovery;
+use crate::service::{Access, Discovery};
 use crate::table::Commit;
+use crate::tls;
 
 /// The longest path of a Unix socket that the kernel takes.
 pub const MAX_SOCKET_PATH: usize = 107;
+
+/// A proxy needs one stream.
+const STREAMS_PER_CONNECTION: u32 = 8;
 
 /// Why a fleet cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -91,9 +96,20 @@ impl Inner {
         }
     }
 
-    fn fleet(&self, id: &FleetId) -> Arc<Fleet> {
+    /// The fleet of that name; one that is not known yet waits for its first commit.
+    pub(crate) fn fleet(&self, id: &FleetId) -> Arc<Fleet> {
         let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
         fleets.entry(id.clone()).or_insert_with(|| Arc::new(Fleet::new(id.clone()))).clone()
+    }
+
+    /// Forgets a fleet that never had a commit when its last stream leaves: clients of fleets that are no more come and
+    /// go. Whoever is about to commit or to stream holds a handle besides the map's and the caller's.
+    pub(crate) fn forget_unused(&self, fleet: &Arc<Fleet>) {
+        let mut fleets = self.fleets.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = fleets.get(&fleet.id).is_some_and(|known| Arc::ptr_eq(known, fleet));
+        if known && !fleet.ready() && Arc::strong_count(fleet) <= 2 {
+            fleets.remove(&fleet.id);
+        }
     }
 }
 
@@ -154,13 +170,14 @@ impl Server {
     ) -> Result<impl Future<Output = Result<(), ServeError>> + Send + use<>, ServeError> {
         let listener = bind_unix(path)?;
         let address = path.display().to_string();
-        let (server, discovery) = self.transport(fleet);
+        let fleet = self.inner.fleet(fleet);
+        let (server, discovery) = self.transport(Access::Listener(fleet.clone()));
         Ok(async move {
+            let removed = fleet.removed();
             let listener = match tokio::net::UnixListener::from_std(listener) {
                 Ok(listener) => UnixListenerStream::new(listener),
                 Err(source) => return Err(ServeError::Listen { address, source }),
             };
-            let removed = discovery.fleet.clone().removed();
             let end = server.serve_with_incoming_shutdown(discovery, listener, removed).await;
             end.map_err(|source| ServeError::Transport { address, source })
         })
@@ -173,31 +190,71 @@ impl Server {
         address: SocketAddr,
         fleet: &FleetId,
     ) -> Result<(SocketAddr, impl Future<Output = Result<(), ServeError>> + Send + use<>), ServeError> {
-        let listen = move |source| ServeError::Listen { address: address.to_string(), source };
-        let listener = TcpListener::bind(address).map_err(listen)?;
-        listener.set_nonblocking(true).map_err(listen)?;
-        let bound = listener.local_addr().map_err(listen)?;
-        let (server, discovery) = self.transport(fleet);
+        let (listener, bound) = bind_tcp(address)?;
+        let fleet = self.inner.fleet(fleet);
+        let (server, discovery) = self.transport(Access::Listener(fleet.clone()));
         let serve = async move {
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
+            let listener = listening(listener, address)?;
+            let removed = fleet.removed();
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let removed = discovery.fleet.clone().removed();
             let end = server.serve_with_incoming_shutdown(discovery, incoming, removed).await;
             end.map_err(|source| ServeError::Transport { address: bound.to_string(), source })
         };
         Ok((bound, serve))
     }
 
-    fn transport(&self, fleet: &FleetId) -> (tonic::transport::Server, Discovery) {
+    /// Listens on a TCP address, at once, and serves all fleets there while the future is polled. Each stream sees the one
+    /// fleet that its token is proven to belong to. Connections are made with the newest `tls` configuration, see
+    /// [`tls_config`](crate::tls_config).
+    pub fn serve_tls(
+        &self,
+        address: SocketAddr,
+        tls: watch::Receiver<Arc<rustls::ServerConfig>>,
+        admission: Admission,
+    ) -> Result<(SocketAddr, impl Future<Output = Result<(), ServeError>> + Send + use<>), ServeError> {
+        let (listener, bound) = bind_tcp(address)?;
+        let (server, discovery) = self.transport(Access::Token(admission));
+        let inner = self.inner.clone();
+        let serve = async move {
+            let listener = listening(listener, address)?;
+            let (done, connections) = mpsc::channel(1);
+            let serve = server
+                .max_concurrent_streams(STREAMS_PER_CONNECTION)
+                .serve_with_incoming(discovery, ReceiverStream::new(connections));
+            tokio::select! {
+                () = tls::accept(listener, tls, inner, done) => Ok(()),
+                end = serve => {
+                    end.map_err(|source| ServeError::Transport { address: bound.to_string(), source })
+                }
+            }
+        };
+        Ok((bound, serve))
+    }
+
+    fn transport(&self, access: Access) -> (tonic::transport::Server, Discovery) {
         let config = &self.inner.config;
         let server = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(config.keepalive_interval))
             .http2_keepalive_timeout(Some(config.keepalive_timeout));
-        (server, Discovery { inner: self.inner.clone(), fleet: self.inner.fleet(fleet) })
+        (server, Discovery { inner: self.inner.clone(), access })
     }
 }
 
-fn bind_unix(path: &Path) -> Result<UnixListener, ServeError> {
+fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let listen = |source| ServeError::Listen { address: address.to_string(), source };
+    let listener = TcpListener::bind(address).map_err(listen)?;
+    listener.set_nonblocking(true).map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    Ok((listener, bound))
+}
+
+fn listening(listener: TcpListener, address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
+    let listen = |source| ServeError::Listen { address: address.to_string(), source };
+    tokio::net::TcpListener::from_std(listener).map_err(listen)
+}
+
+/// Listens on a Unix socket that only the owner can open. A socket that nobody serves any more is replaced.
+pub fn bind_unix(path: &Path) -> Result<UnixListener, ServeError> {
     let len = path.as_os_str().len();
     if len > MAX_SOCKET_PATH {
         return Err(ServeError::PathTooLong { path: path.to_owned(), len });

@@ -8,9 +8,11 @@ use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::{Body, BoxFuture, Service, StdError, http};
+use tonic::metadata::MetadataMap;
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Status, Streaming};
 
+use crate::authorize::{Admission, Admitted, Terms};
 use crate::codec::DeltaCodec;
 use crate::fleet::Fleet;
 use crate::server::Inner;
@@ -22,11 +24,29 @@ const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Delt
 /// Responses that wait for the transport, per stream.
 const SINK: usize = 16;
 
-/// The service as one fleet sees it: the listener that a stream came over says which.
+/// The service as one listener offers it.
 #[derive(Clone)]
 pub(crate) struct Discovery {
     pub(crate) inner: Arc<Inner>,
-    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) access: Access,
+}
+
+/// Which fleet a stream belongs to.
+#[derive(Clone)]
+pub(crate) enum Access {
+    /// Whoever reaches the listener belongs to this fleet.
+    Listener(Arc<Fleet>),
+    /// Each stream brings a token.
+    Token(Admission),
+}
+
+impl Access {
+    async fn admit(&self, inner: &Inner, metadata: &MetadataMap) -> Result<Admitted, Status> {
+        match self {
+            Self::Listener(fleet) => Ok(Admitted { fleet: fleet.clone(), terms: Terms::default() }),
+            Self::Token(admission) => admission.admit(inner, metadata).await,
+        }
+    }
 }
 
 impl StreamingService<DeltaDiscoveryRequest> for Discovery {
@@ -35,10 +55,14 @@ impl StreamingService<DeltaDiscoveryRequest> for Discovery {
     type Future = BoxFuture<tonic::Response<Self::ResponseStream>, Status>;
 
     fn call(&mut self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        let session = Session::new(self.inner.clone(), self.fleet.clone());
-        let (sink, responses) = mpsc::channel(SINK);
-        tokio::spawn(session.run(request.into_inner(), sink));
-        Box::pin(async { Ok(tonic::Response::new(ReceiverStream::new(responses))) })
+        let Self { inner, access } = self.clone();
+        Box::pin(async move {
+            let admitted = access.admit(&inner, request.metadata()).await?;
+            let session = Session::new(inner, admitted);
+            let (sink, responses) = mpsc::channel(SINK);
+            tokio::spawn(session.run(request.into_inner(), sink));
+            Ok(tonic::Response::new(ReceiverStream::new(responses)))
+        })
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
+use crate::authorize::{Admitted, Terms, closed};
 use crate::clients::StreamId;
+use crate::config::Config;
 use crate::fleet::{Fleet, State};
 use crate::server::Inner;
 use crate::stream::{Input, Response, Stream};
@@ -21,6 +23,7 @@ pub(crate) struct Session {
     id: StreamId,
     inner: Arc<Inner>,
     fleet: Arc<Fleet>,
+    terms: Terms,
     stream: Stream,
     wake: Option<Instant>,
     gated: i64,
@@ -29,12 +32,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(inner: Arc<Inner>, fleet: Arc<Fleet>) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, admitted: Admitted) -> Self {
+        let Admitted { fleet, terms } = admitted;
         let id = inner.next_stream();
         inner.metrics.streams.inc();
         inner.tell(&fleet.id, fleet.connect(id));
         let stream = Stream::new(inner.config.clone(), Instant::now());
-        Self { id, inner, fleet, stream, wake: None, gated: 0, node: None }
+        Self { id, inner, fleet, terms, stream, wake: None, gated: 0, node: None }
     }
 
     /// Serves the client until one side ends.
@@ -53,15 +57,21 @@ impl Session {
         changes: &mut watch::Receiver<State>,
         sink: &Sink,
     ) -> Result<(), Status> {
-        let ends = self.inner.config.max_stream_age.map(|age| Instant::now() + age + jitter(age));
+        let end = End::of(&self.inner.config, &self.terms);
+        let mut ready = self.terms.ready.take();
         // Requests wait in the transport until there is a complete snapshot to answer them from.
-        let ready = changes.wait_for(|state| state.revision > 0 || state.removed).await;
-        if !ready.is_ok_and(|state| !state.removed) {
+        let complete = tokio::select! {
+            complete = changes.wait_for(|state| state.revision > 0 || state.removed) => complete,
+            () = Terms::closed(&mut ready) => return Err(closed()),
+            () = sleep_until(end.at()) => return Err(end.status()),
+        };
+        if !complete.is_ok_and(|state| !state.removed) {
             return Err(gone());
         }
         loop {
-            let wake = [self.wake, ends].into_iter().flatten().min();
+            let wake = [self.wake, end.at()].into_iter().flatten().min();
             tokio::select! {
+                () = Terms::closed(&mut ready) => return Err(closed()),
                 request = requests.message() => match request? {
                     Some(request) => {
                         self.recognise(&request);
@@ -76,8 +86,8 @@ impl Session {
                     self.handle(&Input::Wake, sink).await?;
                 }
                 () = sleep_until(wake) => {
-                    if ends.is_some_and(|at| at <= Instant::now()) {
-                        return Err(Status::unavailable("the stream reached its maximum age; connect again"));
+                    if end.at().is_some_and(|at| at <= Instant::now()) {
+                        return Err(end.status());
                     }
                     self.handle(&Input::Wake, sink).await?;
                 }
@@ -124,6 +134,49 @@ impl Drop for Session {
         }
         self.inner.metrics.streams.dec();
         self.inner.tell(&self.fleet.id, self.fleet.disconnect(self.id));
+        self.inner.forget_unused(&self.fleet);
+    }
+}
+
+/// When a stream ends by itself.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Never,
+    /// Clients connect again now and then, so that they spread over servers.
+    Age(Instant),
+    /// The client has to bring a new token.
+    Token(Instant),
+}
+
+impl End {
+    fn of(config: &Config, terms: &Terms) -> Self {
+        let now = Instant::now();
+        let age = config.max_stream_age.map(|age| now + age + jitter(age));
+        let valid = terms.expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        // A token that is valid for longer than clocks can tell never ends.
+        let token = valid.and_then(|valid| now.checked_add(valid.checked_add(config.token_grace)?));
+        match (age, token) {
+            (Some(age), Some(token)) if token < age => Self::Token(token),
+            (Some(age), _) => Self::Age(age),
+            (None, Some(token)) => Self::Token(token),
+            (None, None) => Self::Never,
+        }
+    }
+
+    fn at(self) -> Option<Instant> {
+        match self {
+            Self::Never => None,
+            Self::Age(at) | Self::Token(at) => Some(at),
+        }
+    }
+
+    fn status(self) -> Status {
+        match self {
+            Self::Token(_) => Status::unauthenticated("the token has expired; connect again with a new one"),
+            Self::Never | Self::Age(_) => {
+                Status::unavailable("the stream reached its maximum age; connect again")
+            }
+        }
     }
 }
 

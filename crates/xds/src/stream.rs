@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use gatehouse_model::{ResourceType, Target};
+use gatehouse_model::{Body, ResourceType, Target};
 
 use self::depart::Departures;
 use self::gate::Gates;
@@ -36,7 +36,7 @@ use self::holds::Holds;
 use self::sub::{Pending, Sub};
 use crate::config::Config;
 use crate::event::Notice;
-use crate::resource::{Body, PerType, table_of};
+use crate::resource::{PerType, table_of};
 use crate::table::{Change, Table};
 
 /// What happens to a stream.

@@ -52,8 +52,6 @@ pub(crate) enum Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) resource: Resource,
-    /// The version that this one replaced: `interim` is made for clients that have it.
-    pub(crate) previous: Option<Arc<str>>,
     pub(crate) seen: Option<Instant>,
 }
 
@@ -184,12 +182,10 @@ impl Table {
 
     fn upsert(&mut self, kind: ResourceType, resource: Resource, seen: Option<Instant>) {
         let name = resource.name.clone();
-        let old = self.live[kind].get(&name);
-        if old.is_some_and(|old| old.resource == resource) {
+        if self.live[kind].get(&name).is_some_and(|old| old.resource == resource) {
             return;
         }
-        let previous = old.map(|old| old.resource.version.clone());
-        self.live[kind].insert(name.clone(), Entry { resource, previous, seen });
+        self.live[kind].insert(name.clone(), Entry { resource, seen });
         match kind {
             ResourceType::Cluster => {
                 self.tombstones.remove(&name);

@@ -8,8 +8,8 @@
 
 The filter chain is the one that `gatehouse translate` prints. All chains share one route table and one certificate.
 Printed per mode and N, medians of a few rounds: time from sending the change to Envoy's last acknowledgement, and to
-the first request served (TLS handshake included), bytes sent, and whether a connection to another hostname, opened
-before, still answers in the end and was never asked to close.
+the first request served (TLS handshake included), Envoy's CPU time until the acknowledgement, bytes sent, and whether
+a connection to another hostname, opened before, still answers in the end and was never asked to close.
 
   ENVOY, TYPES and the virtual environment as for decision 0001; GATEHOUSE=target/release/gatehouse
       venv/bin/python docs/decisions/0004/measure.py [N...]
@@ -203,8 +203,15 @@ def stat(name):
         return int(answer.read().split()[-1])
 
 
-def change(driver, number, kind):
-    """One change of one hostname. Returns the times until acknowledged and until served, in ms, and bytes."""
+def cpu(pid):
+    """CPU time of all threads so far, in ms."""
+    stats = pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(stat.read_text().split()[0]) for stat in stats) / 1e6
+
+
+def change(driver, number, kind, pid):
+    """One change of one hostname. Returns times until acknowledged and until served, CPU time of Envoy until
+    acknowledged, in ms, and bytes."""
     port, start, driver.bytes = driver.port, time.monotonic(), 0
     if kind == "remove":
         del port.edits[number]
@@ -213,17 +220,17 @@ def change(driver, number, kind):
     chains = ()
     if port.mode in ("lds", "matcher") or (port.mode == "fcds" and kind != "edit"):
         message = [port.listener()]
-        start = time.monotonic()
+        start, used = time.monotonic(), cpu(pid)
         driver.send("LDS", message)
         chains = [port.host(number)] if port.mode == "fcds" and kind == "add" else ()
     elif kind != "remove":
         message = port.chains([number])
-        start = time.monotonic()
+        start, used = time.monotonic(), cpu(pid)
         driver.send("FCDS", message)
     driver.settle(chains)
-    acked = time.monotonic()
+    acked, used = time.monotonic(), cpu(pid) - used
     served(port.host(number), kind != "remove")
-    return (acked - start) * 1000, (time.monotonic() - start) * 1000, driver.bytes
+    return (acked - start) * 1000, (time.monotonic() - start) * 1000, used, driver.bytes
 
 
 def measure(streams, config, mode, count, pair):
@@ -253,13 +260,14 @@ def measure(streams, config, mode, count, pair):
             for turn in range(ROUNDS):
                 time.sleep(0.3)
                 number = count // 2 if kind == "edit" else 100_000 + turn
-                results.append(change(driver, number, kind))
+                results.append(change(driver, number, kind, envoy.pid))
                 drained = max(drained, stat("listener_manager.total_filter_chains_draining"))
                 other.alive()
             time.sleep(4)  # longer than the drain time
             middle = [statistics.median(column) for column in zip(*results)]
             print(f"{mode:8} {count:5} {kind:6} acknowledged {middle[0]:8.1f} ms, effective {middle[1]:8.1f} ms, "
-                  f"{int(middle[2]):9} bytes; other connections {'live' if other.alive() else 'CLOSED'}, "
+                  f"CPU {middle[2]:6.1f} ms, "
+                  f"{int(middle[3]):9} bytes; other connections {'live' if other.alive() else 'CLOSED'}, "
                   f"chains draining at most {drained}, in place {stat('listener_manager.listener_in_place_updated')}",
                   flush=True)
         with urllib.request.urlopen(f"http://127.0.0.1:{xds.ADMIN}/memory") as memory:

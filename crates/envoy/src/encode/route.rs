@@ -12,6 +12,7 @@ mod matching;
 mod path;
 mod plan;
 mod policy;
+mod requests;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::encode::host::VIRTUAL_HOST_ROUTES;
 use crate::{Invalid, validate, wire};
 
 pub use policy::{DEFAULT_TIMEOUT, UNLIMITED};
+pub use requests::Requests;
 
 /// Field number of `Route.metadata`.
 const ROUTE_METADATA: u32 = 4;

@@ -1,7 +1,8 @@
 //! The graph thread: owns objects and world, settles once per burst, commits once per fleet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use gatehouse_model::{FleetKey, NamespacedName, ResourceType, Target};
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::load::change;
 use crate::print;
 use crate::run::metrics::CoreMetrics;
+use crate::run::ports::HostPorts;
 use crate::run::publish::SharedDocument;
 
 /// What wakes the thread.
@@ -43,6 +45,7 @@ enum Watched {
 /// Everything that the thread owns.
 pub(crate) struct Core {
     world: World,
+    ports: HostPorts,
     intake: Intake,
     server: Server,
     /// The fleets that should run, sent when they change.
@@ -67,6 +70,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(
         config: Config,
+        ports: HostPorts,
         server: Server,
         fleets: UnboundedSender<BTreeSet<FleetKey>>,
         document: SharedDocument,
@@ -74,6 +78,7 @@ impl Core {
     ) -> Self {
         Self {
             world: World::new(config),
+            ports,
             intake: Intake::default(),
             server,
             fleets,
@@ -93,15 +98,22 @@ impl Core {
 
     /// Runs until told to stop. Bursts coalesce: everything that waits is taken before one settle.
     pub(crate) fn run(mut self, inputs: &mpsc::Receiver<Input>) {
-        while let Ok(first) = inputs.recv() {
-            let mut next = Some(first);
-            while let Some(input) = next {
+        loop {
+            let mut next = match self.ports.quiet_for() {
+                None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(quiet) => inputs.recv_timeout(quiet),
+            };
+            while let Ok(input) = next {
                 if matches!(input, Input::Stop) {
                     return;
                 }
                 self.take(input);
-                next = inputs.try_recv().ok();
+                next = inputs.try_recv().map_err(|_| RecvTimeoutError::Timeout);
             }
+            if matches!(next, Err(RecvTimeoutError::Disconnected)) {
+                return;
+            }
+            self.ports.retry(&mut self.world);
             if self.complete {
                 self.settle();
             }
@@ -145,14 +157,27 @@ impl Core {
     }
 
     fn settle(&mut self) {
-        let started = Instant::now();
-        let outputs = self.world.settle();
-        for panicked in self.world.take_panics() {
-            tracing::error!(stage = panicked.stage, key = panicked.key, "bug: {}", panicked.message);
-            self.metrics.panicked();
+        let before = self.known_fleets.clone();
+        loop {
+            let started = Instant::now();
+            let outputs = self.world.settle();
+            for panicked in self.world.take_panics() {
+                tracing::error!(stage = panicked.stage, key = panicked.key, "bug: {}", panicked.message);
+                self.metrics.panicked();
+            }
+            self.metrics.settled(started.elapsed(), &self.world);
+            self.publish(outputs);
+            // A Gateway whose ports were not asked about yet has changed nothing.
+            if !self.ports.answer(&mut self.world) {
+                break;
+            }
         }
-        self.metrics.settled(started.elapsed(), &self.world);
-        self.publish(outputs);
+        self.seen = None;
+        // The first set is sent even when empty: Envoys that an earlier run left behind must go.
+        if before != self.known_fleets || self.metrics.first_commit() {
+            // The receiver ends with the process only.
+            let _ = self.fleets.send(self.known_fleets.clone());
+        }
     }
 
     fn publish(&mut self, outputs: Outputs) {
@@ -160,8 +185,7 @@ impl Core {
         for fleet in self.answered.keys().filter(|fleet| self.known_fleets.contains(*fleet)) {
             fleets.entry(fleet.clone()).or_default();
         }
-        let seen = self.seen.take();
-        let before = self.known_fleets.clone();
+        let seen = self.seen;
         for (fleet, change) in fleets {
             self.known_fleets.insert(fleet.clone());
             let commit = self.commit_of(&fleet, change, seen);
@@ -180,11 +204,6 @@ impl Core {
             }
             drop(document);
             self.document.touch();
-        }
-        // The first set is sent even when empty: Envoys that an earlier run left behind must go.
-        if before != self.known_fleets || self.metrics.first_commit() {
-            // The receiver ends with the process only.
-            let _ = self.fleets.send(self.known_fleets.clone());
         }
     }
 
@@ -206,7 +225,10 @@ impl Core {
             self.unwatch(old, &mut watches);
         }
         self.metrics.committed(&change.upserts);
-        let upsert = |r: Resource| (r.kind, gatehouse_xds::Resource::new(r.name, r.version, r.body));
+        let upsert = |r: Resource| {
+            let Resource { kind, name, version, body, interim } = r;
+            (kind, gatehouse_xds::Resource { name, version, body, interim })
+        };
         Commit {
             upserts: change.upserts.into_iter().map(upsert).collect(),
             removals: change.removals,

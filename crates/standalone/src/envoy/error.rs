@@ -1,6 +1,6 @@
 //! What can go wrong with Envoy processes.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
 /// An operation on an Envoy or its state directory failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,26 +71,6 @@ pub enum EnvoyError {
         operation: &'static str,
         /// What the system said.
         source: io::Error,
-    },
-    /// Envoy's admin interface does not answer as it should.
-    #[error("ask envoy's admin interface at {} for {path}: {why}", socket.display())]
-    Admin {
-        /// The socket.
-        socket: PathBuf,
-        /// The request's path.
-        path: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// Envoy's admin interface does not answer in time.
-    #[error("ask envoy's admin interface at {} for {path}: no answer in {after:?}", socket.display())]
-    AdminTimeout {
-        /// The socket.
-        socket: PathBuf,
-        /// The request's path.
-        path: String,
-        /// How long was waited.
-        after: Duration,
     },
 }
 

@@ -16,10 +16,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+use gatehouse_envoy_admin::Drain;
+
 use super::{
     backoff::Backoff,
     binary::EnvoyBinary,
-    drain::Drain,
     error::EnvoyError,
     event::{EnvoyEvent, EnvoyEventKind},
     generation::{Generation, Identity, describe},

@@ -7,14 +7,13 @@ use std::{
     time::Duration,
 };
 
+use gatehouse_envoy_admin::{AdminClient, Drain};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    admin::AdminClient,
     binary::EnvoyBinary,
-    drain::Drain,
     error::EnvoyError,
     log::Log,
     process::{Process, ProcessId, started_with},
@@ -115,7 +114,7 @@ impl Generation {
     }
 
     fn new(number: u32, identity: Option<Identity>, process: Process, socket: PathBuf, dir: PathBuf) -> Self {
-        let admin = AdminClient::new(&socket);
+        let admin = AdminClient::new(socket.as_path());
         Self { number, identity, process, admin, admin_socket: socket, begun: Instant::now(), dir }
     }
 

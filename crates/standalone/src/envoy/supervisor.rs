@@ -7,9 +7,10 @@ use tokio::{
     task::JoinHandle,
 };
 
+use gatehouse_envoy_admin::Drain;
+
 use super::{
     binary::EnvoyBinary,
-    drain::Drain,
     event::EnvoyEvent,
     fleet::{Context, Desired, Fleet, FleetState},
     log::Log,

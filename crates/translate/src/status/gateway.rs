@@ -19,7 +19,9 @@ pub(crate) fn gateway(
     reads: &mut Reads,
     key: &NamespacedName,
 ) -> Option<Value> {
-    let Some(view) = gateways.get(reads, key)?.view() else { return Some(Value::Null) };
+    sources.facts.gateways.get(reads, key)?;
+    // One whose ports were not asked about yet has no state: it is looked at again when it has.
+    let Some(view) = gateways.get(reads, key).and_then(GatewayState::view) else { return Some(Value::Null) };
     let all = entries(sources, reads, view, |_| true);
     let own = entries(sources, reads, view, |owner| *owner == ListenerOwner::Gateway);
     let generation = view.generation;

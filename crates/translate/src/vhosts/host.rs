@@ -1,19 +1,17 @@
 //! What a virtual host holds, and what it withholds because a proxy refuses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_engine::Change;
 use gatehouse_model::{Edge, ResourceType};
 use rustc_hash::FxHashMap;
 
+use super::meanwhile::{Failing, Meanwhile};
 use super::trial::Trial;
 use super::{HostKey, Order};
 use crate::fragments::{Fragment, FragmentId};
 use crate::output::FleetChange;
-
-/// Makes what answers 500 in a fragment's stead.
-pub(crate) type Failing<'a> = &'a dyn Fn(&Fragment) -> Option<Arc<Fragment>>;
 
 /// Fragments that a proxy refused, with its words. Content is bad, wherever it stands.
 pub(super) type Refused = FxHashMap<FragmentId, Arc<str>>;
@@ -24,6 +22,8 @@ struct Withheld {
     fragment: Arc<Fragment>,
     /// What stands in its place.
     instead: Option<Arc<Fragment>>,
+    /// Whether a proxy accepted the host with that.
+    proven: bool,
 }
 
 /// An emitted host.
@@ -35,7 +35,11 @@ pub(super) struct Host {
     /// Places that changed since a proxy last accepted the host, with what it held there before.
     unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
     withheld: BTreeMap<Order, Withheld>,
+    /// What it may be until the clusters that it names are ready; nothing while nobody waits.
+    pub(super) meanwhile: Option<Box<Meanwhile>>,
     trial: Option<Trial<Order>>,
+    /// What stood in for others in a version that was accepted during the trial.
+    accepted_instead: BTreeSet<FragmentId>,
     /// The version of the last answer: other proxies may repeat it.
     answered: Option<Arc<str>>,
 }
@@ -61,6 +65,8 @@ impl Host {
         (refused, failing): (&Refused, Failing<'_>),
     ) {
         let (name, order) = (change.group.name(), &change.order);
+        // The version may come back, with another question behind it.
+        self.answered = None;
         let before = match self.withheld.remove(order) {
             Some(withheld) => withheld.instead,
             None => change.old.clone(),
@@ -71,8 +77,10 @@ impl Host {
             Some(fragment) => {
                 let instead = last_good(before.as_ref(), fragment).or_else(|| failing(fragment));
                 let instead = instead.filter(|fragment| !refused.contains_key(&fragment.id));
-                self.withheld
-                    .insert(order.clone(), Withheld { fragment: fragment.clone(), instead: instead.clone() });
+                let same = instead.as_ref().map(|f| &f.id) == before.as_ref().map(|f| &f.id);
+                let proven = same && !self.unproven.contains_key(order);
+                let fragment = fragment.clone();
+                self.withheld.insert(order.clone(), Withheld { fragment, instead: instead.clone(), proven });
                 instead
             }
         };
@@ -94,6 +102,10 @@ impl Host {
         order: &Order,
         (old, new): (Option<&Arc<Fragment>>, Option<&Arc<Fragment>>),
     ) {
+        // Before it was emitted nobody has anything to lose.
+        if self.live {
+            self.meanwhile.get_or_insert_default().record(order, old);
+        }
         for (fragment, delta) in [(old, -1), (new, 1)] {
             let Some(fragment) = fragment else { continue };
             let weight = weight(order, fragment);
@@ -109,6 +121,13 @@ impl Host {
 
     /// A proxy accepted this version. Returns whether the host must be put together anew.
     pub(super) fn accepted(&mut self, version: &Arc<str>) -> bool {
+        self.meanwhile = None;
+        for withheld in self.withheld.values_mut() {
+            withheld.proven = true;
+            if self.trial.is_some() {
+                self.accepted_instead.extend(withheld.instead.as_ref().map(|instead| instead.id.clone()));
+            }
+        }
         let Some(trial) = &mut self.trial else {
             self.unproven.clear();
             return false;
@@ -126,12 +145,19 @@ impl Host {
         if self.answered.as_ref() == Some(version) {
             return false;
         }
+        let replaced = |withheld: &Withheld| !withheld.proven && withheld.instead.is_some();
+        let replaced = self.withheld.values().any(replaced);
         if let Some(trial) = &mut self.trial {
-            trial.answer(false);
+            if replaced && trial.replaces() {
+                // That may be why: nobody is blamed before it is gone.
+                trial.strip();
+            } else {
+                trial.answer(false);
+            }
         } else {
             let kept_in = |order: &&Order| holds(order) && !self.withheld.contains_key(*order);
             let suspects: Vec<_> = self.unproven.keys().filter(kept_in).cloned().collect();
-            if suspects.is_empty() {
+            if suspects.is_empty() && !replaced {
                 return false;
             }
             self.trial = Some(Trial::of(suspects));
@@ -148,35 +174,61 @@ impl Host {
         fragments: &BTreeMap<Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) -> Vec<FragmentId> {
-        let Some(trial) = self.trial.take() else { return Vec::new() };
-        let keep_out = trial.withheld();
+        let Some(mut trial) = self.trial.take() else { return Vec::new() };
+        let known_bad = |order: &Order| fragments.get(order).is_some_and(|f| refused.contains_key(&f.id));
+        let known = trial.leave_known(known_bad);
+        let mut keep_out = trial.withheld();
+        keep_out.extend(known);
         let free = |order: &Order, withheld: &Withheld| {
             !keep_out.contains(order) && !refused.contains_key(&withheld.fragment.id)
         };
         let freed: Vec<_> =
             self.withheld.iter().filter(|(o, w)| free(o, w)).map(|(o, _)| o.clone()).collect();
         for order in freed {
-            if let Some(Withheld { fragment, instead }) = self.withheld.remove(&order) {
+            if let Some(Withheld { fragment, instead, .. }) = self.withheld.remove(&order) {
                 self.replace(out, name, &order, (instead.as_ref(), Some(&fragment)));
             }
+        }
+        if !trial.replaces() {
+            self.leave_nothing(out, name);
         }
         for order in &keep_out {
             let Some(fragment) = fragments.get(order) else { continue };
             let good = last_good(self.unproven.get(order).and_then(Option::as_ref), fragment);
-            let instead = good.or_else(|| failing(fragment).filter(|_| trial.replaces()));
+            let accepted = |other: &Arc<Fragment>| self.accepted_instead.contains(&other.id);
+            // A rule that answers 500 anyway has no other replacement than nothing.
+            let another = |other: &Arc<Fragment>| other.id != fragment.id && !refused.contains_key(&other.id);
+            let may = |other: &Arc<Fragment>| another(other) && (trial.replaces() || accepted(other));
+            let proven = good.is_some();
+            let instead = good.or_else(|| failing(fragment).filter(may));
+            let proven = proven || instead.as_ref().is_some_and(accepted);
             let before = self.serves(order, fragment).cloned();
             if before.as_ref().map(|f| &f.id) != instead.as_ref().map(|f| &f.id) {
                 self.replace(out, name, order, (before.as_ref(), instead.as_ref()));
             }
-            self.withheld.insert(order.clone(), Withheld { fragment: fragment.clone(), instead });
+            self.withheld.insert(order.clone(), Withheld { fragment: fragment.clone(), instead, proven });
         }
         let bad = trial.bad().iter().filter_map(|order| Some(fragments.get(order)?.id.clone())).collect();
         if trial.is_over() {
             self.unproven.clear();
+            self.accepted_instead.clear();
         } else {
             self.trial = Some(trial);
         }
         bad
+    }
+}
+
+impl Host {
+    /// What stands in for a fragment is refused too: its match is what is bad. Only what a proxy accepted stays.
+    fn leave_nothing(&mut self, out: &mut FleetChange, name: &Arc<str>) {
+        let mut bare = Vec::new();
+        for (order, withheld) in self.withheld.iter_mut().filter(|(_, withheld)| !withheld.proven) {
+            bare.extend(withheld.instead.take().map(|instead| (order.clone(), instead)));
+        }
+        for (order, instead) in bare {
+            self.replace(out, name, &order, (Some(&instead), None));
+        }
     }
 }
 
@@ -185,7 +237,7 @@ fn last_good(old: Option<&Arc<Fragment>>, new: &Fragment) -> Option<Arc<Fragment
     old.filter(|old| old.clusters.iter().all(|cluster| new.clusters.contains(cluster))).cloned()
 }
 
-fn weight(order: &Order, fragment: &Fragment) -> u128 {
+pub(super) fn weight(order: &Order, fragment: &Fragment) -> u128 {
     let place = format!("{:?}|{}", order, fragment.id.0);
     let hash = gatehouse_envoy::version(place.as_bytes());
     hash.bytes().fold(0, |sum, byte| (sum << 8) | u128::from(byte))

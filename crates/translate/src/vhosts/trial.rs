@@ -26,10 +26,12 @@ pub(super) struct Trial<S> {
 }
 
 impl<S: Clone + Ord> Trial<S> {
-    /// Starts after a version with all of these was refused.
+    /// Starts after a version with all of these was refused. Without suspects it can only be the replacements of what
+    /// is known to be bad.
     pub(super) fn of(suspects: Vec<S>) -> Self {
-        let waiting = vec![(suspects, true)];
-        Self { asked: Vec::new(), waiting, bad: BTreeSet::new(), halved: false, probing: true, bare: false }
+        let bare = suspects.is_empty();
+        let waiting = if bare { Vec::new() } else { vec![(suspects, true)] };
+        Self { asked: Vec::new(), waiting, bad: BTreeSet::new(), halved: false, probing: !bare, bare }
     }
 
     /// Members that the next version must not hold.
@@ -52,6 +54,12 @@ impl<S: Clone + Ord> Trial<S> {
 
     /// The version without the withheld members was accepted, or refused.
     pub(super) fn answer(&mut self, accepted: bool) {
+        if self.probing && !accepted && !self.asked.is_empty() {
+            // What joined meanwhile may be why: the first question is put again, without it.
+            let joined = std::mem::take(&mut self.asked);
+            self.waiting.push((joined, false));
+            return;
+        }
         if self.probing {
             self.probing = false;
             self.bare = !accepted;
@@ -87,6 +95,25 @@ impl<S: Clone + Ord> Trial<S> {
             }
         }
         self.waiting.retain(|(group, _)| !group.is_empty());
+    }
+
+    /// From now on withheld members leave nothing behind; the question stays.
+    pub(super) fn strip(&mut self) {
+        self.bare = true;
+    }
+
+    /// Members that were proven bad elsewhere meanwhile leave; returns them. The version in question lacks them from now
+    /// on, so its answer says nothing of them.
+    pub(super) fn leave_known(&mut self, known_bad: impl Fn(&S) -> bool) -> Vec<S> {
+        let members = self.asked.iter().chain(self.waiting.iter().flat_map(|(group, _)| group));
+        let known: Vec<S> = members.filter(|member| known_bad(member)).cloned().collect();
+        for member in &known {
+            self.leave(member);
+        }
+        if self.asked.is_empty() && !self.probing {
+            self.ask();
+        }
+        known
     }
 
     /// Puts the next question.

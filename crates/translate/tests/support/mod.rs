@@ -3,6 +3,7 @@
 // Every test binary takes what it needs.
 #![allow(dead_code)]
 
+pub(crate) mod proxies;
 pub(crate) mod scene;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +47,9 @@ impl Picture {
             for name in change.removals {
                 fleet.resources.remove(&name);
             }
-            for resource in change.upserts {
+            for mut resource in change.upserts {
+                // It depends on what was before; nothing that is held does.
+                resource.interim = None;
                 fleet.resources.insert((resource.kind, resource.name.clone()), resource);
             }
             for edge in change.edges {

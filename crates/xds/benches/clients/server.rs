@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use gatehouse_xds::{Config, Server};
@@ -13,7 +14,10 @@ pub(crate) const READY: &str = "ready\n";
 
 /// Serves until standard input ends.
 pub(crate) fn serve(dir: &Path, world: &World) -> anyhow::Result<()> {
-    let server = Server::new(Config::default());
+    // The clients share this machine, so that the slowest may need longer than any proxy should.
+    let patience = Duration::from_mins(2);
+    let config = Config { gate_deadline: patience, keepalive_timeout: patience, ..Config::default() };
+    let server = Server::new(config);
     let mut events = server.events();
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     for fleet in 0..world.fleets {

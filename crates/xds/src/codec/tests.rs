@@ -1,11 +1,10 @@
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource as Wire};
 use envoy_types::pb::google::protobuf::Any;
-use gatehouse_model::ResourceType;
+use gatehouse_model::{Body, ResourceType};
 use proptest::prelude::*;
 use prost::Message;
 
 use super::{encode, encoded_len};
-use crate::resource::Body;
 use crate::stream::Response;
 
 /// The same response as prost knows it.

@@ -45,6 +45,10 @@ impl Stream {
     pub(super) fn cluster_changed(&mut self, cluster: &Arc<str>, table: &Table) {
         let kind = ResourceType::Cluster;
         if !self.subs[kind].asked {
+            if !table.contains(kind, cluster) {
+                // Who was let go with it, or waits for it, need not wait for what is gone.
+                self.open(cluster);
+            }
             return;
         }
         let Some(entry) = table.entry(kind, cluster) else {

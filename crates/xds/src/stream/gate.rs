@@ -24,6 +24,8 @@ struct Warming {
     accepted: bool,
     /// It has its endpoints, or takes none: as it was sent, not as the table is now.
     endpoints: bool,
+    /// The client has a version that was warm, and uses it until this one is.
+    serving: bool,
 }
 
 /// The gates of one stream.
@@ -35,6 +37,8 @@ pub(super) struct Gates {
     blocked: BTreeMap<Arc<str>, BTreeSet<Target>>,
     /// The same names by the end of their patience, with the cluster that each waits for.
     deadlines: BTreeMap<(Instant, Target), Arc<str>>,
+    /// Clusters that a name was let go with although they were not warm: it waits for them only once.
+    let_go: BTreeMap<Target, BTreeSet<Arc<str>>>,
     /// Clusters that were named before they were warm, and still are not.
     late: BTreeSet<Arc<str>>,
 }
@@ -74,17 +78,17 @@ impl Gates {
 }
 
 impl Stream {
-    /// The first cluster that a resource names and that is not warm. Costs the smaller of the number of clusters that
+    /// The first cluster that a resource has to wait for. Costs the smaller of the number of clusters that
     /// are not warm and the number of clusters that the resource names.
     pub(super) fn blocker(&self, target: &Target, table: &Table) -> Option<Arc<str>> {
         let named = table.edges.of(target.0, &target.1)?;
         let missing = table.edges.missing();
         let unknown = !self.subs[ResourceType::Cluster].asked;
         if unknown || named.len() <= self.gates.cold.len() + missing.len() {
-            return named.keys().find(|cluster| !self.warm(cluster)).cloned();
+            return named.keys().find(|cluster| !self.ready(target, cluster)).cloned();
         }
         let cold = self.gates.cold.keys().chain(missing).filter(|cluster| named.contains_key(*cluster));
-        cold.into_iter().find(|cluster| !self.warm(cluster)).cloned()
+        cold.into_iter().find(|cluster| !self.ready(target, cluster)).cloned()
     }
 
     /// All clusters that a resource names and that are not warm.
@@ -98,6 +102,20 @@ impl Stream {
         let clusters = &self.subs[ResourceType::Cluster];
         let held = clusters.names.get(cluster).is_some_and(|name| name.held.is_some());
         clusters.asked && held && !self.gates.cold.contains_key(cluster)
+    }
+
+    /// The cluster is warm, or the client may have a version of the resource that names it already.
+    fn ready(&self, target: &Target, cluster: &str) -> bool {
+        self.warm(cluster) || self.gates.let_go.get(target).is_some_and(|clusters| clusters.contains(cluster))
+    }
+
+    /// Naming the cluster breaks nothing that the client does not have already.
+    pub(super) fn in_use(&self, target: &Target, cluster: &str, table: &Table) -> bool {
+        let kind = ResourceType::Cluster;
+        let sent = self.subs[kind].names.get(cluster).is_some_and(|name| name.flying > 0);
+        let leaving = sent && !table.contains(kind, cluster);
+        let serving = self.gates.cold.get(cluster).is_some_and(|warming| warming.serving);
+        !leaving && (serving || self.ready(target, cluster))
     }
 
     /// The cluster was sent on this stream, and may wait for its endpoints.
@@ -137,23 +155,46 @@ impl Stream {
         }
     }
 
-    /// Says that a resource goes out although clusters are not warm, if some are not.
-    pub(super) fn tell_expired(&mut self, target: &Target, table: &Table) {
+    /// A resource goes out. Says so if it does although clusters are not warm, which it need not wait for again.
+    pub(super) fn let_go(&mut self, target: &Target, expired: bool, table: &Table) {
+        if !expired && !self.gates.let_go.contains_key(target) {
+            return;
+        }
         let clusters = self.blockers(target, table);
-        if !clusters.is_empty() {
+        if expired && !clusters.is_empty() {
             self.gates.late.extend(clusters.iter().cloned());
-            self.out.notices.push(Notice::GateExpired { target: target.clone(), clusters });
+            self.out.notices.push(Notice::GateExpired { target: target.clone(), clusters: clusters.clone() });
+        }
+        if clusters.is_empty() {
+            self.gates.let_go.remove(target);
+        } else {
+            self.gates.let_go.insert(target.clone(), clusters.into_iter().collect());
+        }
+    }
+
+    /// A removal goes out: what was sent before and is acknowledged later proves nothing any more.
+    pub(super) fn removal_sent(&mut self, target: &Target) {
+        self.gates.let_go.remove(target);
+        if target.0 == ResourceType::Cluster
+            && let Some(warming) = self.gates.cold.get_mut(&target.1)
+        {
+            *warming = Warming::default();
         }
     }
 
     /// The client has to get this version of a cluster; until then the cluster is not warm.
     pub(super) fn cool(&mut self, cluster: &Arc<str>) {
-        self.gates.cold.entry(cluster.clone()).or_default();
+        let names = &self.subs[ResourceType::Cluster].names;
+        let settled = names.get(cluster).is_some_and(|name| !name.uncertain && name.flying == 0);
+        let serving = settled && self.warm(cluster);
+        let fresh = || Warming { serving, ..Warming::default() };
+        self.gates.cold.entry(cluster.clone()).or_insert_with(fresh);
     }
 
     pub(super) fn cluster_sent(&mut self, cluster: &Arc<str>, number: u64, table: &Table) {
         let endpoints = !table.contains(ResourceType::Endpoint, cluster);
-        self.gates.cold.insert(cluster.clone(), Warming { sent: number, accepted: false, endpoints });
+        let warming = self.gates.cold.entry(cluster.clone()).or_default();
+        *warming = Warming { sent: number, accepted: false, endpoints, serving: warming.serving };
     }
 
     pub(super) fn cluster_accepted(&mut self, cluster: &Arc<str>, number: u64) {
@@ -198,7 +239,9 @@ impl Stream {
         let kind = ResourceType::Endpoint;
         let held = self.subs[kind].names.get(cluster).is_some_and(|name| name.held.is_some());
         let endpoints = held || !table.contains(kind, cluster);
-        self.gates.cold.insert(cluster.clone(), Warming { sent: 0, accepted: true, endpoints });
+        self.gates
+            .cold
+            .insert(cluster.clone(), Warming { sent: 0, accepted: true, endpoints, serving: false });
     }
 
     pub(super) fn endpoints_presented(&mut self, cluster: &Arc<str>) {

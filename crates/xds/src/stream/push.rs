@@ -1,13 +1,13 @@
 //! From the queue to responses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gatehouse_model::{ResourceType, Target};
+use gatehouse_model::{Body, Interim, ResourceType, Target};
 
 use super::sub::{Flight, Item, Pending};
 use super::{Response, Stage, Stream};
-use crate::resource::Body;
 use crate::table::{Entry, Table};
 
 /// Cluster responses that may be in flight while an older one is stuck.
@@ -111,14 +111,15 @@ impl Stream {
                 }
                 Verdict::Send(body) => {
                     let Some(pending) = self.unqueue(kind, &name) else { continue };
-                    if pending.expired {
-                        self.tell_expired(&(kind, name.clone()), table);
+                    if kind.names_clusters() {
+                        self.let_go(&(kind, name.clone()), pending.expired, table);
                     }
                     let version = Some(body.version.clone());
                     batch.resources.push((body, item(name, version, &pending)));
                 }
                 Verdict::Remove => {
                     let Some(pending) = self.unqueue(kind, &name) else { continue };
+                    self.removal_sent(&(kind, name.clone()));
                     batch.removed.push(item(name, None, &pending));
                 }
             }
@@ -146,18 +147,30 @@ impl Stream {
         let Some(cluster) = gated.then(|| self.blocker(&target, table)).flatten() else {
             return Verdict::Send(entry.resource.main());
         };
-        match self.interim(&target, entry) {
-            Some(body) => Verdict::Interim(body, cluster),
+        match self.interim(&target, entry, table) {
+            Some(Interim::Whole) => Verdict::Send(entry.resource.main()),
+            Some(Interim::Instead { body, .. }) => Verdict::Interim(body.clone(), cluster),
             None => Verdict::Park(cluster),
         }
     }
 
-    /// Bytes that take access away now; they fit only a client that has the version before.
-    fn interim(&self, (kind, name): &Target, entry: &Entry) -> Option<Body> {
-        let state = self.subs[*kind].names.get(name)?;
-        let previous = entry.previous.as_deref()?;
-        let interim = entry.resource.interim.as_ref()?;
-        (state.holds(previous) && *interim.version != *previous).then(|| interim.clone())
+    /// What takes access away now, if the client has something to lose and can use what is left.
+    fn interim<'t>(&self, target: &Target, entry: &'t Entry, table: &Table) -> Option<&'t Interim> {
+        let sub = &self.subs[target.0];
+        let state = sub.names.get(&target.1).filter(|state| state.known())?;
+        let interim = entry.resource.interim.as_deref()?;
+        let fits = match interim {
+            Interim::Whole => {
+                let mut named = table.edges.of(target.0, &target.1).into_iter().flat_map(BTreeMap::keys);
+                named.all(|cluster| self.in_use(target, cluster, table))
+            }
+            Interim::Instead { body, clusters } => {
+                let refused = sub.refused.get(&target.1).is_some_and(|bad| bad.version == body.version);
+                let had = refused || state.holds(&body.version);
+                !had && clusters.iter().all(|cluster| self.in_use(target, cluster, table))
+            }
+        };
+        fits.then_some(interim)
     }
 
     fn verdict_gone(&self, kind: ResourceType, name: &str, pending: &Pending, table: &Table) -> Verdict {

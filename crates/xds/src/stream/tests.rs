@@ -2,6 +2,7 @@
 
 mod gates;
 mod harness;
+mod interim;
 mod random;
 mod refusals;
 mod subscriptions;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use gatehouse_model::{Edge, ResourceType, Target};
+use gatehouse_model::{ResourceType, Target};
 
 use super::harness::Harness;
 use super::world::{World, resource};
 use crate::event::Notice;
-use crate::resource::Body;
 use crate::table::Commit;
 
 /// A client with listener `l0`, table `r0` and a virtual host `r0/h0` that names `c0`.
@@ -165,33 +164,6 @@ fn a_removal_does_not_wait_for_any_gate() {
     world.unhost("r0", "h0");
     harness.commit(world.commit());
     assert_eq!(harness.names_removed(ResourceType::VirtualHost), ["r0/h0"]);
-}
-
-#[test]
-fn interim_bytes_take_access_away_while_the_rest_waits() {
-    let (_, mut harness) = served();
-    let mut changed = resource("r0/h0", "names:c9 domain:a");
-    changed.interim = Some(Body { version: "interim".into(), bytes: "domain:a".into() });
-    let from: Target = (ResourceType::VirtualHost, "r0/h0".into());
-    let edge = |cluster: &str, delta| {
-        let linger = Duration::from_secs(1);
-        Edge { from: from.clone(), cluster: cluster.into(), delta, linger }
-    };
-    harness.commit(Commit {
-        upserts: vec![
-            (ResourceType::VirtualHost, changed),
-            (ResourceType::Cluster, resource("c9", "eds")),
-            (ResourceType::Endpoint, resource("c9", "")),
-        ],
-        edges: vec![edge("c0", -1), edge("c9", 1)],
-        ..Commit::default()
-    });
-    let first = harness.sent.iter().find(|response| response.kind == ResourceType::VirtualHost).unwrap();
-    assert_eq!(&*first.resources[0].1.version, "interim");
-    harness.rest();
-    assert_eq!(harness.names_sent(ResourceType::VirtualHost), ["r0/h0", "r0/h0"]);
-    harness.assert_synced();
-    harness.assert_unbroken();
 }
 
 #[test]

@@ -88,8 +88,8 @@ fn runner(cases: u32) -> TestRunner {
 
 #[test]
 fn any_history_ends_with_the_table_and_breaks_nothing_on_the_way() {
-    let run = |steps: Vec<Step>| {
-        let mut world = World::default();
+    let run = |(steps, interims): (Vec<Step>, bool)| {
+        let mut world = World::with_interims(interims);
         let mut harness = Harness::new();
         harness.commit(world.commit());
         for step in &steps {
@@ -116,7 +116,7 @@ fn any_history_ends_with_the_table_and_breaks_nothing_on_the_way() {
         harness.assert_synced();
         Ok(())
     };
-    runner(4000).run(&steps(), run).unwrap();
+    runner(4000).run(&(steps(), any::<bool>()), run).unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatehouse_model::{Edge, ResourceType, Target};
+use gatehouse_model::{Body, Edge, Interim, ResourceType, Target};
 
 use crate::resource::Resource;
 use crate::table::Commit;
@@ -22,9 +22,15 @@ pub(super) struct World {
     pub(super) endpoints: BTreeMap<String, String>,
     pub(super) secrets: BTreeMap<String, String>,
     committed: BTreeMap<(ResourceType, String), String>,
+    /// Whether changed virtual hosts come with what may stand there meanwhile.
+    interims: bool,
 }
 
 impl World {
+    pub(super) fn with_interims(interims: bool) -> Self {
+        Self { interims, ..Self::default() }
+    }
+
     pub(super) fn host(&mut self, table: &str, id: &str, clusters: &[&str], extra: &str) {
         let clusters = clusters.iter().map(ToString::to_string).collect();
         self.hosts.insert((table.to_owned(), id.to_owned()), (clusters, extra.to_owned()));
@@ -80,7 +86,9 @@ impl World {
         let mut commit = Commit::default();
         for (target, words) in &new {
             if old.get(target) != Some(words) {
-                commit.upserts.push((target.0, resource(&target.1, words)));
+                let mut changed = resource(&target.1, words);
+                changed.interim = old.get(target).and_then(|old| self.interim(target, old, words));
+                commit.upserts.push((target.0, changed));
             }
         }
         for target in old.keys().filter(|target| !new.contains_key(*target)) {
@@ -100,6 +108,22 @@ impl World {
         commit
     }
 
+    /// Every change of a virtual host takes something away; what may stand there meanwhile names what the version before
+    /// named, or nothing.
+    fn interim(&self, (kind, _): &(ResourceType, String), old: &str, new: &str) -> Option<Arc<Interim>> {
+        if !self.interims || *kind != ResourceType::VirtualHost {
+            return None;
+        }
+        let (before, after) = (named(old, "names:"), named(new, "names:"));
+        if after.iter().all(|cluster| before.contains(cluster)) {
+            return Some(Arc::new(Interim::Whole));
+        }
+        let kept = if new.contains("v1") { &before[..] } else { &[] };
+        let names: Vec<_> = kept.iter().map(|cluster| format!("names:{cluster}")).collect();
+        let domains: Vec<_> = named(new, "domain:").iter().map(|domain| format!("domain:{domain}")).collect();
+        Some(instead(&format!("{} {}", names.join(" "), domains.join(" "))))
+    }
+
     /// Makes everything good again.
     pub(super) fn mend(&mut self) {
         let all = [&mut self.listeners, &mut self.clusters, &mut self.endpoints, &mut self.secrets];
@@ -108,6 +132,13 @@ impl World {
             *words = words.replace("bad", "mended");
         }
     }
+}
+
+/// Interim bytes of words.
+pub(super) fn instead(words: &str) -> Arc<Interim> {
+    let clusters = named(words, "names:").into_iter().map(Arc::from).collect();
+    let Resource { version, body: bytes, .. } = resource("", words);
+    Arc::new(Interim::Instead { body: Body { version, bytes }, clusters })
 }
 
 pub(super) fn resource(name: &str, words: &str) -> Resource {

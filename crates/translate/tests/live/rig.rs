@@ -1,95 +1,23 @@
-//! Every golden case in a real Envoy: it must take all of it, one case straight after the other.
-//!
-//! One Envoy holds one case at a time; the change from case to case goes through the real delta ADS server. So
-//! each case is proven to load, and each pair of neighbours to be a change that Envoy takes.
+//! A real Envoy behind a real server.
 
-mod support;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_api::Object;
 use gatehouse_envoy::{Address, BootstrapOptions, bootstrap};
 use gatehouse_model::{Edge, ResourceType};
-use gatehouse_testkit::objects;
-use gatehouse_translate::{Change, Config, Hosting, World};
+use gatehouse_translate::FleetChange;
 use gatehouse_xds::{Commit, Event, FleetId, Notice, Resource, Server, Watch, WatchChange, What};
-use support::{Fleet, Picture, decode, strings_at};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Ports that the cases' listeners are bound to; Envoy's drained listeners may linger on them.
-const FIRST_PORT: u16 = 21_400;
+use crate::support::{self, Fleet, decode, strings_at};
+
 /// Longer than Envoy waits for anything: a case that takes this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-#[tokio::test]
-async fn every_golden_case_is_taken_by_a_real_envoy() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let mut rig = Rig::start(dir.path());
-    for path in support::cases() {
-        for (key, fleet) in translate(&path).fleets {
-            let case = format!("{} ({key})", path.display());
-            rig.load(fleet, &case).await;
-        }
-    }
-}
-
-/// The case's fleets, on ports and addresses that anybody may bind.
-fn translate(path: &Path) -> Picture {
-    let text = std::fs::read_to_string(path).expect("read a case");
-    let input = text.split_once("---\nexpected:").map_or(&*text, |(input, _)| input);
-    let documents = objects::documents(input).expect("the case is YAML");
-    let objects: Vec<_> = documents.into_iter().map(|d| objects::object(d).expect("an object")).collect();
-    let mut world = World::new(Config {
-        hosting: hosting(&objects),
-        port_map: port_map(&objects),
-        assume_programmed: true,
-        ..Config::default()
-    });
-    for object in objects {
-        world.apply(Change::Upsert(Box::new(on_loopback(object))));
-    }
-    let mut picture = Picture::default();
-    picture.absorb(world.settle());
-    picture
-}
-
-/// In pods nobody is in another's way; but pods bind everything, and a case may be about addresses.
-fn hosting(objects: &[Object]) -> Hosting {
-    let binds =
-        |object: &Object| matches!(object, Object::Gateway(gateway) if !gateway.spec.addresses.is_empty());
-    if objects.iter().any(binds) { Hosting::default() } else { Hosting::Pods }
-}
-
-fn port_map(objects: &[Object]) -> BTreeMap<u16, u16> {
-    let ports: BTreeSet<u16> = objects
-        .iter()
-        .flat_map(|object| match object {
-            Object::Gateway(gateway) => gateway.spec.listeners.as_slice(),
-            Object::ListenerSet(set) => set.spec.listeners.as_slice(),
-            _ => &[],
-        })
-        .map(|listener| listener.port)
-        .collect();
-    ports.into_iter().zip(FIRST_PORT..).collect()
-}
-
-fn on_loopback(mut object: Object) -> Object {
-    if let Object::Gateway(gateway) = &mut object {
-        let addresses = &mut Arc::make_mut(gateway).spec.addresses;
-        for (address, last) in addresses.iter_mut().zip(2u8..) {
-            if address.value.as_deref().is_some_and(|value| value.parse::<std::net::IpAddr>().is_ok()) {
-                address.value = Some(format!("127.0.0.{last}"));
-            }
-        }
-    }
-    object
-}
-
-struct Rig {
+pub(crate) struct Rig {
     server: Server,
     events: UnboundedReceiver<Event>,
     fleet: FleetId,
@@ -108,7 +36,7 @@ impl Drop for Rig {
 }
 
 impl Rig {
-    fn start(dir: &Path) -> Self {
+    pub(crate) fn start(dir: &Path) -> Self {
         let binary = std::env::var_os("GATEHOUSE_ENVOY")
             .expect("GATEHOUSE_ENVOY names the Envoy binary; `make envoy` installs it, `make test` sets it");
         let server = Server::new(gatehouse_xds::Config::default());
@@ -143,7 +71,7 @@ impl Rig {
     }
 
     /// Replaces what Envoy holds and waits until it has all of it.
-    async fn load(&mut self, next: Fleet, case: &str) {
+    pub(crate) async fn load(&mut self, next: Fleet, case: &str) {
         let mut commit = difference(&self.held, &next);
         commit.watches.push(WatchChange::Remove(self.watch));
         self.watch += 1;
@@ -156,6 +84,17 @@ impl Rig {
         let taken = tokio::time::timeout(PATIENCE, self.taken(case)).await;
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         assert!(taken.is_ok(), "{case}: Envoy does not take it; its log:\n{log}");
+    }
+
+    /// Commits a change as it is, and waits for nothing.
+    pub(crate) fn commit(&mut self, change: FleetChange) {
+        let resource = |r: gatehouse_translate::Resource| {
+            let gatehouse_translate::Resource { kind, name, version, body, interim } = r;
+            (kind, Resource { name, version, body, interim })
+        };
+        let upserts = change.upserts.into_iter().map(resource).collect();
+        let FleetChange { removals, edges, .. } = change;
+        self.server.commit(&self.fleet, Commit { upserts, removals, edges, ..Commit::default() });
     }
 
     async fn taken(&mut self, case: &str) {

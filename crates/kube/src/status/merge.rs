@@ -1,0 +1,117 @@
+//! Puts our part into a live status and leaves everybody else's as it is.
+//!
+//! Invariants: entries and conditions that are not ours stay equal and in their order; a condition keeps its transition
+//! time while its status stays; merging the same again changes nothing.
+
+use serde_json::{Map, Value};
+
+use super::own::{FIELDS, Shape, is_empty, is_our_condition, is_our_parent};
+
+/// The live status with what we have to say; `None` says nothing.
+///
+/// With nothing to say our entries leave a route. Elsewhere the status stays: an object that is no longer ours has another
+/// controller, which writes the same condition types.
+pub fn merge(
+    shape: Shape,
+    live: &Value,
+    desired: Option<&Value>,
+    controllers: &[impl AsRef<str>],
+    now: &str,
+) -> Value {
+    let mut fields = live.as_object().cloned().unwrap_or_default();
+    match (shape, desired) {
+        (Shape::Route, desired) => {
+            let desired = desired.map_or(&Value::Null, |desired| &desired["parents"]);
+            let parents = merge_parents(&live["parents"], desired, controllers, now);
+            if !is_empty(&parents) || live["parents"].is_array() {
+                fields.insert("parents".into(), parents);
+            }
+        }
+        (Shape::Whole, Some(desired)) => merge_fields(&mut fields, live, desired, now),
+        (Shape::Whole, None) => {}
+    }
+    Value::Object(fields)
+}
+
+fn merge_fields(fields: &mut Map<String, Value>, live: &Value, desired: &Value, now: &str) {
+    for field in FIELDS.iter().filter(|field| **field != "parents") {
+        let (old, new) = (&live[*field], &desired[*field]);
+        let merged = match *field {
+            "conditions" => merge_conditions(old, new, now),
+            "listeners" => merge_listeners(old, new, now),
+            _ => new.clone(),
+        };
+        if !is_empty(&merged) {
+            fields.insert((*field).to_owned(), merged);
+        } else if !is_empty(old) {
+            fields.remove(*field);
+        }
+    }
+}
+
+/// Ours are replaced in their place, those that we no longer have leave, new ones come last.
+fn merge_parents(old: &Value, new: &Value, controllers: &[impl AsRef<str>], now: &str) -> Value {
+    let mut new: Vec<&Value> = items(new).collect();
+    let mut merged = Vec::new();
+    for entry in items(old) {
+        if !is_our_parent(entry, controllers) {
+            merged.push(entry.clone());
+        } else if let Some(at) = new.iter().position(|new| new["parentRef"] == entry["parentRef"]) {
+            merged.push(merge_entry(entry, new.remove(at), now));
+        }
+    }
+    merged.extend(new.into_iter().map(|new| merge_entry(&Value::Null, new, now)));
+    Value::Array(merged)
+}
+
+/// In the order of the new ones; listeners that are not in the spec have no place in the status.
+fn merge_listeners(old: &Value, new: &Value, now: &str) -> Value {
+    let merge = |new: &Value| {
+        let old = items(old).find(|old| old["name"] == new["name"]).unwrap_or(&Value::Null);
+        merge_entry(old, new, now)
+    };
+    items(new).map(merge).collect()
+}
+
+/// The new entry with the conditions that others have put on the old one.
+fn merge_entry(old: &Value, new: &Value, now: &str) -> Value {
+    let mut merged = new.clone();
+    if let Some(fields) = merged.as_object_mut() {
+        fields.insert("conditions".into(), merge_conditions(&old["conditions"], &new["conditions"], now));
+    }
+    merged
+}
+
+fn merge_conditions(old: &Value, new: &Value, now: &str) -> Value {
+    let mut new: Vec<&Value> = items(new).collect();
+    let mut merged = Vec::new();
+    for condition in items(old) {
+        if let Some(at) = new.iter().position(|new| new["type"] == condition["type"]) {
+            merged.push(stamp(condition, new.remove(at), now));
+        } else if !is_our_condition(condition) {
+            merged.push(condition.clone());
+        }
+    }
+    merged.extend(new.into_iter().map(|new| stamp(&Value::Null, new, now)));
+    Value::Array(merged)
+}
+
+/// The new condition with the old one's time while the status is the same.
+fn stamp(old: &Value, new: &Value, now: &str) -> Value {
+    let mut condition = new.clone();
+    let since = match &old["lastTransitionTime"] {
+        Value::String(since) if old["status"] == new["status"] => since.as_str(),
+        _ => now,
+    };
+    if let Some(fields) = condition.as_object_mut() {
+        fields.insert("lastTransitionTime".into(), since.into());
+    }
+    condition
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests;

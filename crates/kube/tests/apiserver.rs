@@ -1,0 +1,12 @@
+//! Tests against a real kube-apiserver and etcd: `make apiserver-test` runs them.
+
+mod apiserver {
+    mod access;
+    mod follow;
+    mod leader;
+    mod objects;
+    mod outage;
+    mod source;
+    mod status;
+    mod support;
+}

@@ -1,0 +1,87 @@
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A process that holds a listening socket and was started with a path.
+struct Holder(Child);
+
+impl Holder {
+    fn start(listener: TcpListener, path: &Path) -> Self {
+        fs::write(path, "").unwrap();
+        let mut tail = Command::new("tail");
+        let socket = Stdio::from(OwnedFd::from(listener));
+        Self(tail.arg("-f").arg("/dev/null").arg(path).stdin(socket).stdout(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// As Envoy binds.
+fn shared(port: u16) -> TcpListener {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseport(&socket, true).unwrap();
+    bind(&socket, &SocketAddr::new(LOCAL, port)).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    socket.into()
+}
+
+#[test]
+fn port_of_another_gatehouse_is_occupied_until_that_ends() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let listener = shared(0);
+    let port = listener.local_addr().unwrap().port();
+    let other = Holder::start(listener, &theirs.path().join("bootstrap.yaml"));
+    drop(shared(port));
+    let watch = PortWatch::new(ours.path());
+    let found =
+        Occupant { address: SocketAddr::new(LOCAL, port), process: Some((other.0.id(), "tail".to_owned())) };
+    assert_eq!(watch.occupant(&[LOCAL], port).as_ref(), Some(&found));
+    assert_eq!(watch.occupant(&[], port).as_ref(), Some(&found), "every address is that address too");
+    assert!(found.to_string().contains(&format!("cannot bind port {port}: process {}", other.0.id())));
+    assert_eq!(watch.occupant(&[Ipv4Addr::new(127, 0, 0, 2).into()], port), None);
+    drop(other);
+    assert_eq!(watch.occupant(&[LOCAL], port), None);
+}
+
+#[test]
+fn port_of_our_own_envoy_is_not_occupied() {
+    let ours = tempfile::tempdir().unwrap();
+    let listener = shared(0);
+    let port = listener.local_addr().unwrap().port();
+    let _envoy = Holder::start(listener, &ours.path().join("bootstrap.yaml"));
+    let watch = PortWatch::new(ours.path());
+    assert_eq!(watch.occupant(&[LOCAL], port), None);
+    let theirs = tempfile::tempdir().unwrap();
+    let _other = Holder::start(shared(port), &theirs.path().join("bootstrap.yaml"));
+    assert!(watch.occupant(&[LOCAL], port).is_some(), "a stranger beside our own");
+}
+
+#[test]
+fn port_on_every_address_is_occupied_on_each() {
+    let theirs = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _other = Holder::start(listener, &theirs.path().join("x"));
+    let watch = PortWatch::new(Path::new("/nowhere"));
+    assert_eq!(watch.occupant(&[LOCAL], port).map(|o| o.address), Some(SocketAddr::from(([0; 4], port))));
+}
+
+#[test]
+fn addresses_of_the_kernels_tables_are_read() {
+    let line =
+        "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 1060 1 0 100";
+    assert_eq!(listener(line), Some(("127.0.0.1:8080".parse().unwrap(), 1060)));
+    let line = "   1: 00000000000000000000000001000000:0050 0:0 0A 0:0 0:0 0 0 0 7 1";
+    assert_eq!(listener(line), Some(("[::1]:80".parse().unwrap(), 7)));
+    assert_eq!(listener("   2: 0100007F:1F90 0100007F:0016 01 0:0 0:0 0 0 0 8 1"), None, "a connection");
+    assert_eq!(listener("  sl  local_address rem_address   st"), None);
+}
