@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_model::FleetKey;
-use gatehouse_translate::FleetPlan;
+use gatehouse_translate::{FleetAddress, FleetPlan, FleetState};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -46,7 +46,7 @@ pub struct InfraEvent {
     /// The fleet.
     pub fleet: FleetKey,
     /// What is known of it now.
-    pub state: FleetState,
+    pub state: InfraState,
 }
 
 /// Which kind of address.
@@ -60,7 +60,7 @@ pub enum AddressKind {
 
 /// What is known of a fleet's objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FleetState {
+pub struct InfraState {
     /// Where clients reach it.
     pub addresses: Vec<(AddressKind, String)>,
     /// Pods that are ready.
@@ -73,6 +73,24 @@ pub struct FleetState {
     pub warnings: Vec<String>,
     /// Objects that have the names of ours but are not ours; they stay as they are. Sorted.
     pub foreign: Vec<String>,
+}
+
+impl InfraState {
+    /// What statuses need of it. Ready is what is ready now; who forgives a proxy that was a moment ago does so on top.
+    pub fn fleet_state(&self) -> FleetState {
+        let address = |(kind, value): &(AddressKind, String)| FleetAddress {
+            kind: match kind {
+                AddressKind::Ip => "IPAddress".into(),
+                AddressKind::Hostname => "Hostname".into(),
+            },
+            value: Some(value.as_str().into()),
+        };
+        let mut addresses: Vec<FleetAddress> = self.addresses.iter().map(address).collect();
+        addresses.sort();
+        let words: Vec<&str> = self.foreign.iter().chain(&self.problems).map(String::as_str).collect();
+        let problem = (!words.is_empty()).then(|| words.join("; ").into());
+        FleetState { addresses, ready: self.ready_replicas > 0, problem }
+    }
 }
 
 /// How an applier works.

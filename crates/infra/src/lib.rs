@@ -18,9 +18,9 @@ mod names;
 mod objects;
 mod settings;
 
-pub use apply::{AddressKind, Applier, ApplierConfig, FleetState, InfraEvent, WantedChange};
+pub use apply::{AddressKind, Applier, ApplierConfig, InfraEvent, InfraState, WantedChange};
 pub use names::{
     CONTROLLER_LABEL, GATEWAY_ANNOTATION, GATEWAY_UID_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, label_value,
 };
 pub use objects::{FleetObject, FleetObjects, Kind, Naming, Problem, objects};
-pub use settings::{ADMIN_PORT, AGENT_PORT, Placement, RESERVED_PORTS, Settings, refuse_port};
+pub use settings::{ADMIN_PORT, AGENT_PORT, Placement, RESERVED_PORTS, Settings, port_refusal};

@@ -1,9 +1,5 @@
 //! What all fleets have in common.
 
-use std::sync::Arc;
-
-use gatehouse_translate::RefusePort;
-
 /// Where the agent answers `/ready`, `/healthz`, `/metrics` and `/drain`.
 pub const AGENT_PORT: u16 = 19_002;
 
@@ -13,13 +9,11 @@ pub const ADMIN_PORT: u16 = 19_000;
 /// Ports of a proxy pod that listeners cannot have.
 pub const RESERVED_PORTS: [u16; 2] = [ADMIN_PORT, AGENT_PORT];
 
-/// Says of a listener's port that a proxy pod needs it for itself.
-pub fn refuse_port() -> RefusePort {
-    RefusePort::new(|port| {
-        RESERVED_PORTS.contains(&port).then(|| {
-            Arc::from(format!("port {port} is used by the proxy pods themselves: choose another port"))
-        })
-    })
+/// Why a proxy cannot have a listener's port: the pods need it for themselves.
+pub fn port_refusal(port: u16) -> Option<String> {
+    RESERVED_PORTS
+        .contains(&port)
+        .then(|| format!("port {port} is used by the proxy pods themselves: choose another port"))
 }
 
 /// Where the objects of a fleet live.

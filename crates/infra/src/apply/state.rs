@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::live::{Id, Live, Watched};
-use super::{AddressKind, FleetState};
+use super::{AddressKind, InfraState};
 use crate::objects::Kind;
 
 /// Why a container waits and will go on waiting until somebody does something.
@@ -25,8 +25,8 @@ const STUCK: [&str; 9] = [
 pub(super) fn observe<'a>(
     live: impl Iterator<Item = (&'a Id, &'a Live)>,
     wanted: impl Fn(&Id) -> bool,
-) -> FleetState {
-    let mut state = FleetState::default();
+) -> InfraState {
+    let mut state = InfraState::default();
     let mut problems = BTreeSet::new();
     let (mut service, mut hosts) = (None, BTreeSet::new());
     for (id, live) in live {

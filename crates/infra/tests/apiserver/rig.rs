@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_infra::{
-    Applier, ApplierConfig, FleetObject, FleetState, InfraEvent, Placement, Settings, WantedChange,
+    Applier, ApplierConfig, FleetObject, InfraEvent, InfraState, Placement, Settings, WantedChange,
 };
 use gatehouse_model::FleetKey;
 use gatehouse_translate::FleetPlan;
@@ -148,7 +148,7 @@ pub(super) struct Run {
     applier: Applier,
     wanted: mpsc::Sender<WantedChange>,
     events: mpsc::UnboundedReceiver<InfraEvent>,
-    states: BTreeMap<FleetKey, FleetState>,
+    states: BTreeMap<FleetKey, InfraState>,
 }
 
 impl Run {
@@ -170,8 +170,8 @@ impl Run {
     pub(super) async fn state(
         &mut self,
         plan: &FleetPlan,
-        pleases: impl Fn(&FleetState) -> bool,
-    ) -> FleetState {
+        pleases: impl Fn(&InfraState) -> bool,
+    ) -> InfraState {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(state) = self.states.get(&plan.fleet).filter(|state| pleases(state)) {

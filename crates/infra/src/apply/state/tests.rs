@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::super::live::{Id, Live, Watched};
-use super::super::{AddressKind, FleetState};
+use super::super::{AddressKind, InfraState};
 use super::observe;
 use crate::objects::Kind;
 
-fn state(objects: &[(Watched, Value)]) -> FleetState {
+fn state(objects: &[(Watched, Value)]) -> InfraState {
     let live: Vec<(Id, Live)> = objects
         .iter()
         .map(|(watched, object)| {

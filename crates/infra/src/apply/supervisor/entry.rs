@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::FleetState;
+use super::super::InfraState;
 use super::super::job::{Memory, Outcome};
 use super::super::live::Id;
 use crate::objects::{FleetObjects, Problem};
@@ -35,7 +35,7 @@ pub(super) struct Entry {
     /// Said to be wanted no more.
     pub(super) ended: bool,
     pub(super) failures: u32,
-    pub(super) reported: Option<FleetState>,
+    pub(super) reported: Option<InfraState>,
     problems: Vec<String>,
     foreign: Vec<String>,
     repairs: u32,
@@ -83,7 +83,7 @@ impl Entry {
     }
 
     /// Adds what live objects do not show.
-    pub(super) fn amend(&self, state: &mut FleetState) {
+    pub(super) fn amend(&self, state: &mut InfraState) {
         match &self.rendered {
             Some(Err(problems)) => state.problems.extend(problems.iter().map(ToString::to_string)),
             Some(Ok(objects)) => state.warnings.extend(objects.warnings.iter().map(ToString::to_string)),
