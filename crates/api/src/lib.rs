@@ -19,4 +19,4 @@ pub mod types;
 pub use admit::{Admitted, admit};
 pub use diagnostic::{Diagnostic, Severity};
 pub use emit::to_yaml;
-pub use object::{DecodeError, Object, ObjectRef};
+pub use object::{DecodeError, Object, ObjectRef, Unread};

@@ -43,6 +43,17 @@ pub struct DecodeError {
     source: serde_json::Error,
 }
 
+/// What is kept of an object whose kind is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// `group/version`, or the version alone for the core group.
+    pub api_version: String,
+    /// The kind.
+    pub kind: String,
+    /// Name and the like.
+    pub metadata: Meta,
+}
+
 macro_rules! objects {
     ($($kind:ident),+ $(,)?) => {
         /// An object of one of the kinds that a gateway reads, or the metadata of another one. Cheap to clone: those who
@@ -54,14 +65,7 @@ macro_rules! objects {
                 $kind(Arc<$kind>),
             )+
             /// An object of a kind that is not read.
-            Other {
-                /// `group/version`, or the version alone for the core group.
-                api_version: String,
-                /// The kind.
-                kind: String,
-                /// Name and the like.
-                meta: Arc<Meta>,
-            },
+            Other(Arc<Unread>),
         }
 
         $(
@@ -93,7 +97,8 @@ macro_rules! objects {
                             || Ok(Meta::default()),
                             <Meta as serde::Deserialize>::deserialize,
                         );
-                        Ok(Self::Other { meta: Arc::new(meta.map_err(failed)?), api_version, kind })
+                        let metadata = meta.map_err(failed)?;
+                        Ok(Self::Other(Arc::new(Unread { api_version, kind, metadata })))
                     }
                 }
             }
@@ -103,9 +108,9 @@ macro_rules! objects {
             pub fn to_json(&self) -> Value {
                 match self {
                     $(Self::$kind(object) => typed_json::<$kind>(object),)+
-                    Self::Other { api_version, kind, meta } => {
-                        serde_json::json!({ "apiVersion": api_version, "kind": kind, "metadata": **meta })
-                    }
+                    Self::Other(other) => serde_json::json!({
+                        "apiVersion": other.api_version, "kind": other.kind, "metadata": other.metadata,
+                    }),
                 }
             }
 
@@ -113,7 +118,7 @@ macro_rules! objects {
             pub fn meta(&self) -> &Meta {
                 match self {
                     $(Self::$kind(object) => &object.metadata,)+
-                    Self::Other { meta, .. } => meta,
+                    Self::Other(other) => &other.metadata,
                 }
             }
 
@@ -121,7 +126,7 @@ macro_rules! objects {
             pub fn meta_mut(&mut self) -> &mut Meta {
                 match self {
                     $(Self::$kind(object) => &mut Arc::make_mut(object).metadata,)+
-                    Self::Other { meta, .. } => Arc::make_mut(meta),
+                    Self::Other(other) => &mut Arc::make_mut(other).metadata,
                 }
             }
 
@@ -129,7 +134,7 @@ macro_rules! objects {
             pub fn group_kind(&self) -> (&str, &str) {
                 match self {
                     $(Self::$kind(_) => ($kind::GROUP, $kind::KIND),)+
-                    Self::Other { api_version, kind, .. } => (group_of(api_version), kind),
+                    Self::Other(other) => (group_of(&other.api_version), &other.kind),
                 }
             }
         }

@@ -57,7 +57,7 @@ fn manifests_of_the_suite_are_admitted() {
             match admit(&document) {
                 Ok(admitted) => {
                     let kind = match &admitted.object {
-                        Object::Other { .. } => "Other".to_owned(),
+                        Object::Other(_) => "Other".to_owned(),
                         object => {
                             assert_eq!(Object::from_json(&object.to_json()).unwrap(), *object, "{name}");
                             object.group_kind().1.to_owned()

@@ -8,11 +8,40 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SourceId(u16);
 
-/// One key of a source, by hash.
+/// One key of a source, by hash: the source in the upper 16 bits, a [`KeyHash`] below. There are several for each
+/// memo, so their size counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Dep {
-    pub(crate) source: SourceId,
-    pub(crate) key: u64,
+pub(crate) struct Dep(u64);
+
+/// The upper 48 bits of a key's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct KeyHash(u64);
+
+impl KeyHash {
+    pub(crate) fn of<K: Hash + ?Sized>(key: &K) -> Self {
+        Self(full_hash(key) >> u16::BITS)
+    }
+}
+
+impl Dep {
+    const KEY_BITS: u32 = u64::BITS - u16::BITS;
+
+    pub(crate) fn new<K: Hash + ?Sized>(source: SourceId, key: &K) -> Self {
+        Self::of_hash(source, KeyHash::of(key))
+    }
+
+    fn of_hash(source: SourceId, key: KeyHash) -> Self {
+        Self(u64::from(source.0) << Self::KEY_BITS | key.0)
+    }
+
+    fn key(self) -> KeyHash {
+        KeyHash(self.0 & (u64::MAX >> u16::BITS))
+    }
+
+    /// The place of its source in [`Graph::sources`].
+    fn source(self) -> usize {
+        usize::from((self.0 >> Self::KEY_BITS) as u16)
+    }
 }
 
 /// One memo slot of a stage.
@@ -26,7 +55,7 @@ pub(crate) struct NodeRef {
 #[derive(Debug)]
 enum Readers {
     One(NodeRef),
-    Many(FxHashSet<NodeRef>),
+    Many(Box<FxHashSet<NodeRef>>),
 }
 
 /// How much a stage did since the graph was made.
@@ -60,7 +89,7 @@ struct Source {
     /// Whether gained and lost readers are logged (tables whose facts are fetched on demand).
     tracks_wants: bool,
     /// Keys whose first reader came or whose last one left, since the last drain.
-    want_log: FxHashSet<u64>,
+    want_log: FxHashSet<KeyHash>,
 }
 
 /// The bookkeeping that all tables, indexes and stages of one world share.
@@ -70,6 +99,8 @@ pub struct Graph {
     /// Readers of each key; kept exact by [`Graph::replace_reads`].
     readers: FxHashMap<Dep, Readers>,
     panics: Vec<Panicked>,
+    /// Room for the reads of the next run.
+    spare: Vec<Dep>,
 }
 
 impl Graph {
@@ -102,7 +133,7 @@ impl Graph {
                 self.sources[usize::from(node.stage.0)].dirty.insert(node.slot);
             }
             Some(Readers::Many(nodes)) => {
-                for node in nodes {
+                for node in &**nodes {
                     self.sources[usize::from(node.stage.0)].dirty.insert(node.slot);
                 }
             }
@@ -111,7 +142,8 @@ impl Graph {
 
     /// Marks every reader of every key of a source. Cost: the whole graph; only for a source's first completion.
     pub(crate) fn touch_all(&mut self, source: SourceId) {
-        let deps: Vec<Dep> = self.readers.keys().filter(|dep| dep.source == source).copied().collect();
+        let deps: Vec<Dep> =
+            self.readers.keys().filter(|dep| dep.source() == usize::from(source.0)).copied().collect();
         for dep in deps {
             self.touch(dep);
         }
@@ -173,7 +205,7 @@ impl Graph {
             Entry::Occupied(mut entry) => match entry.get_mut() {
                 Readers::One(first) => {
                     let both = [*first, node].into_iter().collect();
-                    entry.insert(Readers::Many(both));
+                    entry.insert(Readers::Many(Box::new(both)));
                 }
                 Readers::Many(nodes) => {
                     nodes.insert(node);
@@ -198,10 +230,20 @@ impl Graph {
     }
 
     fn log_want(&mut self, dep: Dep) {
-        let source = &mut self.sources[usize::from(dep.source.0)];
+        let source = &mut self.sources[dep.source()];
         if source.tracks_wants {
-            source.want_log.insert(dep.key);
+            source.want_log.insert(dep.key());
         }
+    }
+
+    /// A recorder for one run; [`Graph::give_back`] it.
+    pub(crate) fn recorder(&mut self) -> Reads {
+        Reads { deps: std::mem::take(&mut self.spare), unknown: false }
+    }
+
+    pub(crate) fn give_back(&mut self, reads: Reads) {
+        self.spare = reads.deps;
+        self.spare.clear();
     }
 
     pub(crate) fn track_wants(&mut self, source: SourceId) {
@@ -209,9 +251,10 @@ impl Graph {
     }
 
     /// Keys that gained their first or lost their last reader: (hash, has readers now).
-    pub(crate) fn take_want_log(&mut self, source: SourceId) -> Vec<(u64, bool)> {
+    pub(crate) fn take_want_log(&mut self, source: SourceId) -> Vec<(KeyHash, bool)> {
         let log = std::mem::take(&mut self.sources[usize::from(source.0)].want_log);
-        log.into_iter().map(|key| (key, self.readers.contains_key(&Dep { source, key }))).collect()
+        let has_readers = |key| self.readers.contains_key(&Dep::of_hash(source, key));
+        log.into_iter().map(|key| (key, has_readers(key))).collect()
     }
 }
 
@@ -223,8 +266,8 @@ pub struct Reads {
 }
 
 impl Reads {
-    pub(crate) fn record(&mut self, source: SourceId, key: u64) {
-        self.deps.push(Dep { source, key });
+    pub(crate) fn record<K: Hash + ?Sized>(&mut self, source: SourceId, key: &K) {
+        self.deps.push(Dep::new(source, key));
     }
 
     /// Says that the outcome depends on a fact that is not known yet: the stage will keep its last value.
@@ -232,14 +275,14 @@ impl Reads {
         self.unknown = true;
     }
 
-    pub(crate) fn finish(mut self) -> (Vec<Dep>, bool) {
+    /// The reads in order, each once, and whether one of them met an unknown fact.
+    pub(crate) fn finish(&mut self) -> (&[Dep], bool) {
         self.deps.sort_unstable();
         self.deps.dedup();
-        (self.deps, self.unknown)
+        (&self.deps, self.unknown)
     }
 }
 
-/// The hash under which a key is recorded.
-pub(crate) fn key_hash<K: Hash + ?Sized>(key: &K) -> u64 {
+pub(crate) fn full_hash<K: Hash + ?Sized>(key: &K) -> u64 {
     FxBuildHasher.hash_one(key)
 }

@@ -1,11 +1,11 @@
 //! Ordered groups of contributions.
 
-use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::{Dep, Graph, Reads, SourceId, key_hash};
+use crate::graph::{Dep, Graph, Reads, SourceId};
+use crate::small_map::SmallMap;
 
 /// One entry that changed in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct Change<G, O, V> {
 pub struct Index<S, G, O, V> {
     source: SourceId,
     /// What each source contributes now, sorted; exact mirror of `groups`.
-    by_source: FxHashMap<S, Vec<(G, O)>>,
-    groups: FxHashMap<G, BTreeMap<O, V>>,
+    by_source: FxHashMap<S, Box<[(G, O)]>>,
+    groups: FxHashMap<G, SmallMap<O, V>>,
     changes: Vec<Change<G, O, V>>,
     logs_changes: bool,
 }
@@ -60,7 +60,7 @@ where
     /// Replaces the contributions of a source.
     pub fn set(&mut self, graph: &mut Graph, source: S, mut entries: Vec<(G, O, V)>) {
         entries.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-        let keys: Vec<(G, O)> = entries.iter().map(|(g, o, _)| (g.clone(), o.clone())).collect();
+        let keys: Box<[(G, O)]> = entries.iter().map(|(g, o, _)| (g.clone(), o.clone())).collect();
         let old = if keys.is_empty() {
             self.by_source.remove(&source)
         } else {
@@ -76,6 +76,11 @@ where
         }
     }
 
+    /// The key of a group as it is held here, where there is one: shared keys take no memory of their own.
+    pub fn same_group(&self, group: G) -> G {
+        self.groups.get_key_value(&group).map_or(group, |(held, _)| held.clone())
+    }
+
     fn put(&mut self, graph: &mut Graph, group: G, order: O, new: Option<V>) {
         let entries = self.groups.entry(group.clone()).or_default();
         let old = match &new {
@@ -86,30 +91,25 @@ where
         if entries.is_empty() {
             self.groups.remove(&group);
         }
-        graph.touch(Dep { source: self.source, key: key_hash(&group) });
+        graph.touch(Dep::new(self.source, &group));
         if self.logs_changes {
             self.changes.push(Change { group, order, old, new });
         }
     }
 
     /// Reads a whole group; `None` when nobody contributes to it.
-    pub fn get(&self, reads: &mut Reads, group: &G) -> Option<&BTreeMap<O, V>> {
-        reads.record(self.source, key_hash(group));
+    pub fn get(&self, reads: &mut Reads, group: &G) -> Option<&SmallMap<O, V>> {
+        reads.record(self.source, group);
         self.groups.get(group)
     }
 
-    /// Reads the size of a group; wakes the reader as the whole group would.
-    pub fn len(&self, reads: &mut Reads, group: &G) -> usize {
-        self.get(reads, group).map_or(0, BTreeMap::len)
-    }
-
     /// Looks without recording: for owners and tests, never for stage functions.
-    pub fn peek(&self, group: &G) -> Option<&BTreeMap<O, V>> {
+    pub fn peek(&self, group: &G) -> Option<&SmallMap<O, V>> {
         self.groups.get(group)
     }
 
     /// All groups in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&G, &BTreeMap<O, V>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&G, &SmallMap<O, V>)> {
         self.groups.iter()
     }
 

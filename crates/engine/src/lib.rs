@@ -10,8 +10,8 @@
 //! - A [`Stage`] memoises a pure function per key. While the function runs, [`Reads`] records what it
 //!   looked at. Only keys whose reads changed run again, and an equal result stops the wave (early cut-off).
 //! - An [`Index`] keeps contributions of many sources in ordered groups: secondary indexes and sorted
-//!   concatenations alike. An update costs what it changes.
-//! - [`Graph`] knows who read what, by 64-bit hashes of the keys: a collision costs a needless
+//!   concatenations alike. An update costs what it changes. A [`Tally`] keeps only their counts.
+//! - [`Graph`] knows who read what, by 48-bit hashes of the keys: a collision costs a needless
 //!   recomputation, never a missed one.
 //!
 //! The owner calls stages in a fixed order, each after everything that it reads; there are no cycles, no
@@ -37,13 +37,17 @@
 
 mod graph;
 mod index;
+mod small_map;
 mod stage;
 mod table;
+mod tally;
 
 pub use graph::{Counters, Graph, Panicked, Reads};
 pub use index::{Change, Index};
+pub use small_map::SmallMap;
 pub use stage::Stage;
 pub use table::{Fact, Missing, Table};
+pub use tally::Tally;
 
 #[cfg(test)]
 mod tests;

@@ -6,15 +6,15 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
 
-use crate::graph::{Dep, Graph, NodeRef, Reads, SourceId, key_hash};
+use crate::graph::{Dep, Graph, NodeRef, Reads, SourceId, full_hash};
 
 #[derive(Debug)]
 struct Node<K, V> {
     key: K,
     value: Option<V>,
-    deps: Vec<Dep>,
+    deps: Box<[Dep]>,
 }
 
 /// A memo of a pure function per key.
@@ -25,7 +25,8 @@ struct Node<K, V> {
 #[derive(Debug)]
 pub struct Stage<K, V> {
     source: SourceId,
-    slots: FxHashMap<K, u32>,
+    /// Places in `nodes` by the key that stands there.
+    slots: HashTable<u32>,
     nodes: Vec<Option<Node<K, V>>>,
     free: Vec<u32>,
     changed: Vec<K>,
@@ -38,7 +39,7 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
     pub fn new(graph: &mut Graph, name: &'static str) -> Self {
         Self {
             source: graph.add_source(name),
-            slots: FxHashMap::default(),
+            slots: HashTable::new(),
             nodes: Vec::new(),
             free: Vec::new(),
             changed: Vec::new(),
@@ -52,11 +53,17 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
         graph.mark(NodeRef { stage: self.source, slot });
     }
 
+    fn find(&self, key: &K) -> Option<u32> {
+        let is_key = |slot: &u32| self.nodes[*slot as usize].as_ref().is_some_and(|node| node.key == *key);
+        self.slots.find(full_hash(key), is_key).copied()
+    }
+
     fn slot_of(&mut self, key: K) -> u32 {
-        if let Some(slot) = self.slots.get(&key) {
-            return *slot;
+        if let Some(slot) = self.find(&key) {
+            return slot;
         }
-        let node = Some(Node { key: key.clone(), value: None, deps: Vec::new() });
+        let hash = full_hash(&key);
+        let node = Some(Node { key, value: None, deps: Box::default() });
         let slot = if let Some(slot) = self.free.pop() {
             self.nodes[slot as usize] = node;
             slot
@@ -64,13 +71,16 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
             self.nodes.push(node);
             u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 keys fit in memory")
         };
-        self.slots.insert(key, slot);
+        let Self { slots, nodes, .. } = self;
+        // Places in the table are never empty: `drop_node` empties both.
+        let hash_of = |slot: &u32| nodes[*slot as usize].as_ref().map_or(0, |node| full_hash(&node.key));
+        slots.insert_unique(hash, slot, hash_of);
         slot
     }
 
     /// Forgets a key that nobody needs any more, with its reads.
     pub fn forget(&mut self, graph: &mut Graph, key: &K) {
-        if let Some(slot) = self.slots.get(key).copied() {
+        if let Some(slot) = self.find(key) {
             self.store(graph, slot, None);
         }
     }
@@ -84,12 +94,14 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
 
     fn run(&mut self, graph: &mut Graph, slot: u32, function: &mut impl FnMut(&mut Reads, &K) -> Option<V>) {
         let Some(node) = self.nodes[slot as usize].as_mut() else { return };
-        let mut reads = Reads::default();
+        let mut reads = graph.recorder();
         let outcome = catch_unwind(AssertUnwindSafe(|| function(&mut reads, &node.key)));
         let (deps, unknown) = reads.finish();
-        let this = NodeRef { stage: self.source, slot };
-        graph.replace_reads(this, &node.deps, &deps);
-        node.deps = deps;
+        if *node.deps != *deps {
+            graph.replace_reads(NodeRef { stage: self.source, slot }, &node.deps, deps);
+            node.deps = deps.into();
+        }
+        graph.give_back(reads);
         graph.counters_mut(self.source).computed += 1;
         match outcome {
             Err(panic) => graph.record_panic(self.source, format!("{:?}", node.key), text_of(&*panic)),
@@ -110,7 +122,7 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
         if node.value != value {
             node.value = value;
             graph.counters_mut(self.source).changed += 1;
-            graph.touch(Dep { source: self.source, key: key_hash(&node.key) });
+            graph.touch(Dep::new(self.source, &node.key));
             self.changed.push(node.key.clone());
         }
         if gone {
@@ -121,7 +133,8 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
     fn drop_node(&mut self, graph: &mut Graph, slot: u32) {
         if let Some(node) = self.nodes[slot as usize].take() {
             graph.replace_reads(NodeRef { stage: self.source, slot }, &node.deps, &[]);
-            self.slots.remove(&node.key);
+            let place = self.slots.find_entry(full_hash(&node.key), |other| *other == slot);
+            place.ok().map(hashbrown::hash_table::OccupiedEntry::remove);
             self.holding.remove(&slot);
             self.free.push(slot);
         }
@@ -129,13 +142,13 @@ impl<K: Clone + Eq + Hash + Debug, V: PartialEq> Stage<K, V> {
 
     /// Reads the value of a key.
     pub fn get(&self, reads: &mut Reads, key: &K) -> Option<&V> {
-        reads.record(self.source, key_hash(key));
+        reads.record(self.source, key);
         self.peek(key)
     }
 
     /// Looks without recording: for owners and tests, never for stage functions.
     pub fn peek(&self, key: &K) -> Option<&V> {
-        let slot = *self.slots.get(key)?;
+        let slot = self.find(key)?;
         self.nodes[slot as usize].as_ref()?.value.as_ref()
     }
 

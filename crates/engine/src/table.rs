@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::{Dep, Graph, Reads, SourceId, key_hash};
+use crate::graph::{Dep, Graph, KeyHash, Reads, SourceId};
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Table<K, V> {
     entries: FxHashMap<K, Option<V>>,
     changed: Vec<K>,
     /// Names behind the hashes of wanted keys; filled by [`Table::want`], emptied when nobody wants them.
-    wanted: RefCell<FxHashMap<u64, K>>,
+    wanted: RefCell<FxHashMap<KeyHash, K>>,
 }
 
 impl<K: Clone + Eq + Hash, V: PartialEq> Table<K, V> {
@@ -102,7 +102,7 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Table<K, V> {
     }
 
     fn wake(&mut self, graph: &mut Graph, key: K) {
-        graph.touch(Dep { source: self.source, key: key_hash(&key) });
+        graph.touch(Dep::new(self.source, &key));
         self.changed.push(key);
     }
 
@@ -120,7 +120,7 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Table<K, V> {
 
     /// Reads a fact and tells unknown from absent without holding.
     pub fn fact(&self, reads: &mut Reads, key: &K) -> Fact<&V> {
-        reads.record(self.source, key_hash(key));
+        reads.record(self.source, key);
         match self.entries.get(key) {
             Some(Some(value)) => Fact::Present(value),
             None if self.missing == Missing::Unknown => Fact::Unknown,
@@ -130,8 +130,7 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Table<K, V> {
 
     /// Reads a fact like [`Table::get`] and tells the fetchers that somebody needs it.
     pub fn want(&self, reads: &mut Reads, key: &K) -> Option<&V> {
-        let hash = key_hash(key);
-        self.wanted.borrow_mut().entry(hash).or_insert_with(|| key.clone());
+        self.wanted.borrow_mut().entry(KeyHash::of(key)).or_insert_with(|| key.clone());
         self.get(reads, key)
     }
 

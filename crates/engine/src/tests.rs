@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::{Fact, Graph, Index, Missing, Reads, Stage, Table};
+use crate::{Fact, Graph, Index, Missing, Reads, Stage, Table, Tally};
 
 /// A toy world: items belong to owners; an owner's total is the sum of its items times a global factor;
 /// `secrets` is fetched on demand.
@@ -214,4 +214,27 @@ fn index_logs_only_real_changes() {
     assert_eq!(groups, [(2, Some(20), None), (3, None, Some(20))]);
     let order: Vec<_> = index.peek(&1).unwrap().values().copied().collect();
     assert_eq!(order, [30, 10]);
+}
+
+#[test]
+fn tally_counts_sources_and_wakes_readers_of_changed_counts() {
+    let mut graph = Graph::default();
+    let mut tally: Tally<&str, u8> = Tally::new(&mut graph, "tally");
+    let mut counts: Stage<u8, usize> = Stage::new(&mut graph, "counts");
+    for group in [1, 2] {
+        counts.mark(&mut graph, group);
+    }
+    let mut settled = |graph: &mut Graph, tally: &Tally<&str, u8>| {
+        counts.settle(graph, |reads, group| Some(tally.count(reads, group)));
+        let mut changed = counts.take_changed();
+        changed.sort_unstable();
+        (changed, [1, 2].map(|group| counts.peek(&group).copied().unwrap_or_default()))
+    };
+    tally.set(&mut graph, "a", [1, 2].into());
+    tally.set(&mut graph, "b", [1].into());
+    assert_eq!(settled(&mut graph, &tally), (vec![1, 2], [2, 1]));
+    tally.set(&mut graph, "a", [1].into());
+    assert_eq!(settled(&mut graph, &tally), (vec![2], [2, 0]));
+    tally.set(&mut graph, "a", [].into());
+    assert_eq!(settled(&mut graph, &tally), (vec![1], [1, 0]));
 }

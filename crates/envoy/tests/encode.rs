@@ -71,7 +71,7 @@ fn prefix(path: &str, backends: Vec<WeightedBackend>) -> HttpRoute {
 
 fn backend(cluster: &str, weight: u32) -> WeightedBackend {
     let target = Target::Cluster(ClusterName(cluster.into()));
-    WeightedBackend { target, weight, filters: Filters::default() }
+    WeightedBackend { target, weight, filters: std::sync::Arc::default() }
 }
 
 #[test]
@@ -163,7 +163,8 @@ fn mirrors_keep_their_fraction_exact_where_envoy_can() {
 
 #[test]
 fn shares_get_cumulative_thresholds_and_names_of_their_own() {
-    let invalid = WeightedBackend { target: Target::Status(500), weight: 1, filters: Filters::default() };
+    let invalid =
+        WeightedBackend { target: Target::Status(500), weight: 1, filters: std::sync::Arc::default() };
     let route = prefix("/", vec![backend("a", 1), invalid, backend("b", 2), backend("unused", 0)]);
     let routes = routes(&route);
     let thresholds: Vec<_> = routes
@@ -220,7 +221,7 @@ fn what_envoy_would_refuse_is_named_with_its_field() {
         "filters.urlRewrite.path.replacePrefixMatch: replaces what a PathPrefix match matched, and there is none"
     );
     let own = WeightedBackend {
-        filters: Filters { request_headers: mods, ..Filters::default() },
+        filters: Arc::new(Filters { request_headers: mods, ..Filters::default() }),
         ..backend("c", 1)
     };
     assert!(

@@ -5,22 +5,55 @@ use std::sync::Arc;
 
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_standalone::intake::ObjectChange;
-use gatehouse_translate::StatusChange;
+use gatehouse_translate::{StatusChange, Texts};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// One object with its status, as text: there may be tens of thousands, and they are rarely looked at.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// One object with its status: there may be tens of thousands, and they are rarely looked at. The object is shared with the
+/// intake, the status with the objects that have the same.
+#[derive(Clone, Debug)]
 struct Entry {
+    object: Object,
     api_version: &'static str,
-    kind: String,
+    /// Its creation, where nobody wrote one.
+    first_seen: Timestamp,
+    /// JSON.
+    status: Arc<str>,
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let meta = self.object.meta();
+        let status: &RawValue = serde_json::from_str(&self.status).map_err(S::Error::custom)?;
+        let row = Row {
+            api_version: self.api_version,
+            kind: self.object.group_kind().1,
+            metadata: EntryMeta {
+                name: meta.name.clone(),
+                namespace: meta.namespace().to_owned(),
+                generation: meta.generation,
+                creation_timestamp: meta.creation_timestamp.clone().unwrap_or_else(|| time(self.first_seen)),
+            },
+            spec: columns(&self.object),
+            status,
+        };
+        row.serialize(serializer)
+    }
+}
+
+/// An [`Entry`] as it is written.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row<'a> {
+    api_version: &'static str,
+    kind: &'a str,
     metadata: EntryMeta,
     /// The parts of the spec that columns show.
-    spec: Box<RawValue>,
-    status: Box<RawValue>,
+    spec: Value,
+    status: &'a RawValue,
 }
 
 /// One object with its status, to be looked at.
@@ -63,10 +96,11 @@ impl Page {
 }
 
 /// The document as it grows; entries are shared with those who print them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Document {
     /// By kind, namespace and name.
-    entries: BTreeMap<ObjectRef, Arc<Entry>>,
+    entries: BTreeMap<Arc<ObjectRef>, Arc<Entry>>,
+    statuses: Texts,
 }
 
 impl Document {
@@ -76,46 +110,32 @@ impl Document {
             ObjectChange::Remove(key) => {
                 self.entries.remove(key);
             }
-            ObjectChange::Upsert(object) => {
-                if let Some((api_version, spec)) = columns(object) {
-                    self.upsert(object, api_version, &spec, now);
+            ObjectChange::Upsert(key, object) => {
+                if let Some(api_version) = api_version(object) {
+                    self.upsert(key, object, api_version, now);
                 }
             }
         }
     }
 
-    fn upsert(&mut self, object: &Object, api_version: &'static str, spec: &Value, now: Timestamp) {
-        let key = object.key();
-        let old = self.entries.get(&key);
-        let meta = object.meta();
-        let created = meta
-            .creation_timestamp
-            .clone()
-            .or_else(|| old.map(|entry| entry.metadata.creation_timestamp.clone()))
-            .unwrap_or_else(|| time(now));
+    fn upsert(&mut self, key: &Arc<ObjectRef>, object: &Object, api_version: &'static str, now: Timestamp) {
+        let old = self.entries.get(key);
         let entry = Entry {
+            object: object.clone(),
             api_version,
-            kind: key.kind.clone(),
-            metadata: EntryMeta {
-                name: key.name.clone(),
-                namespace: key.namespace.clone(),
-                generation: meta.generation,
-                creation_timestamp: created,
-            },
-            spec: raw(spec),
-            status: old.map_or_else(|| raw(&Value::Null), |entry| entry.status.clone()),
+            first_seen: old.map_or(now, |entry| entry.first_seen),
+            status: old.map_or_else(|| self.statuses.share("null"), |entry| entry.status.clone()),
         };
-        self.entries.insert(key, Arc::new(entry));
+        self.entries.insert(key.clone(), Arc::new(entry));
     }
 
     /// Puts a status in; a condition that keeps its status keeps its transition time.
     pub(crate) fn status(&mut self, change: &StatusChange, now: Timestamp) {
         let Some(entry) = self.entries.get_mut(&change.object) else { return };
-        let entry = Arc::make_mut(entry);
         let mut status = change.json().unwrap_or_default();
-        let old: Value = serde_json::from_str(entry.status.get()).unwrap_or_default();
+        let old: Value = serde_json::from_str(&entry.status).unwrap_or_default();
         stamp(&mut status, &old, &time(now));
-        entry.status = raw(&status);
+        Arc::make_mut(entry).status = self.statuses.share(&status.to_string());
     }
 
     pub(crate) fn page(&self) -> Page {
@@ -123,27 +143,32 @@ impl Document {
     }
 }
 
-fn raw(value: &Value) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).expect("a JSON value has string keys and serialises")
-}
-
 fn time(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What the columns of a kind show; `None` for kinds without a status.
-fn columns(object: &Object) -> Option<(&'static str, Value)> {
-    const GATEWAY: &str = "gateway.networking.k8s.io/v1";
-    Some(match object {
-        Object::GatewayClass(class) => (GATEWAY, json!({ "controllerName": class.spec.controller_name })),
-        Object::Gateway(gateway) => (GATEWAY, json!({ "gatewayClassName": gateway.spec.gateway_class_name })),
-        Object::ListenerSet(set) => (GATEWAY, json!({ "parentRef": set.spec.parent_ref })),
-        Object::HTTPRoute(route) => {
-            (GATEWAY, json!({ "hostnames": route.spec.hostnames, "parentRefs": route.spec.parent_refs }))
+/// The version in which objects of a kind are shown; `None` for kinds without a status.
+fn api_version(object: &Object) -> Option<&'static str> {
+    match object {
+        Object::GatewayClass(_) | Object::Gateway(_) | Object::ListenerSet(_) | Object::HTTPRoute(_) => {
+            Some("gateway.networking.k8s.io/v1")
         }
-        Object::Backend(_) => ("gateway.envoyproxy.io/v1alpha1", json!({})),
-        _ => return None,
-    })
+        Object::Backend(_) => Some("gateway.envoyproxy.io/v1alpha1"),
+        _ => None,
+    }
+}
+
+/// What the columns of a kind show.
+fn columns(object: &Object) -> Value {
+    match object {
+        Object::GatewayClass(class) => json!({ "controllerName": class.spec.controller_name }),
+        Object::Gateway(gateway) => json!({ "gatewayClassName": gateway.spec.gateway_class_name }),
+        Object::ListenerSet(set) => json!({ "parentRef": set.spec.parent_ref }),
+        Object::HTTPRoute(route) => {
+            json!({ "hostnames": route.spec.hostnames, "parentRefs": route.spec.parent_refs })
+        }
+        _ => json!({}),
+    }
 }
 
 /// Gives every condition in `new` its time: the old one's where the condition at the same place has the same status.

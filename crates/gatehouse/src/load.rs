@@ -37,7 +37,7 @@ pub(crate) fn open(paths: &[PathBuf]) -> anyhow::Result<FileUpdates> {
 /// What the translation takes of an object's change.
 pub(crate) fn change(change: ObjectChange) -> Change {
     match change {
-        ObjectChange::Upsert(object) => Change::Upsert(object),
+        ObjectChange::Upsert(_, object) => Change::Upsert(Box::new(object)),
         ObjectChange::Remove(key) => Change::Remove(key),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use gatehouse_standalone::envoy::StateDir;
@@ -63,7 +64,7 @@ async fn offline(args: &StatusArgs) -> anyhow::Result<ShownPage> {
     let now = Timestamp::now();
     let mut document = Document::default();
     for object in offline.intake.objects() {
-        document.object(&ObjectChange::Upsert(Box::new(object.clone())), now);
+        document.object(&ObjectChange::Upsert(Arc::new(object.key()), object.clone()), now);
     }
     for change in offline.outputs.statuses {
         document.status(&change, now);

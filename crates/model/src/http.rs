@@ -212,7 +212,7 @@ pub struct WeightedBackend {
     /// Share relative to the sum of all weights; zero gets nothing.
     pub weight: u32,
     /// `backendRefs[].filters`
-    pub filters: Filters,
+    pub filters: Arc<Filters>,
 }
 
 /// What happens to a matched request.

@@ -37,6 +37,13 @@ impl Digest {
         Ok(Self(*hasher.finalize().as_bytes()))
     }
 
+    /// Hashes all that `write` writes without holding it in memory.
+    pub fn of_writer<E>(write: impl FnOnce(&mut dyn io::Write) -> Result<(), E>) -> Result<Self, E> {
+        let mut hasher = blake3::Hasher::new();
+        write(&mut hasher)?;
+        Ok(Self(*hasher.finalize().as_bytes()))
+    }
+
     /// The first `len` hexadecimal digits: short enough for the name of a socket's folder.
     pub fn short(&self, len: usize) -> String {
         let mut hex = self.to_string();
@@ -100,7 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn reader_and_bytes_agree() {
+    fn reader_writer_and_bytes_agree() {
         assert_eq!(Digest::of_reader(&b"abc"[..]).unwrap(), Digest::of(b"abc"));
+        assert_eq!(Digest::of_writer(|out| out.write_all(b"abc")).unwrap(), Digest::of(b"abc"));
     }
 }

@@ -52,8 +52,34 @@ pub enum Verdict {
     Suspicious,
 }
 
+/// How much a text says: what is remembered of the one given out last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Its length.
+    pub bytes: usize,
+    /// Its YAML documents that are not empty, by the lines that separate them.
+    pub documents: usize,
+}
+
+impl Extent {
+    /// Measures a text without understanding it.
+    pub fn of(text: &str) -> Self {
+        let (mut documents, mut begun) = (0, false);
+        for line in text.lines() {
+            let rest = line.strip_prefix("---");
+            begun &= rest.is_none();
+            let said = rest.unwrap_or(line).trim_start();
+            if !begun && !said.is_empty() && !said.starts_with('#') {
+                documents += 1;
+                begun = true;
+            }
+        }
+        Self { bytes: text.len(), documents }
+    }
+}
+
 /// Judges a file's new text beside the one given out before.
-pub type Judge = Box<dyn FnMut(&Path, &str, &str) -> Verdict + Send>;
+pub type Judge = Box<dyn FnMut(&Path, Extent, &str) -> Verdict + Send>;
 
 /// What happened to one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,8 +144,8 @@ pub enum FilesError {
 }
 
 /// A text that lost more than half may be one that is being written: all that can be said without understanding it.
-pub fn by_size(before: &str, now: &str) -> Verdict {
-    if now.len() < before.len() / 2 { Verdict::Suspicious } else { Verdict::Plausible }
+pub fn by_size(before: Extent, now: &str) -> Verdict {
+    if now.len() < before.bytes / 2 { Verdict::Suspicious } else { Verdict::Plausible }
 }
 
 /// Which files to give out and how.
@@ -165,9 +191,9 @@ impl FileSource {
         self
     }
 
-    /// Asks `judge(path, text before, text now)` about every change that leaves something, instead of comparing sizes.
+    /// Asks `judge(path, extent before, text now)` about every change that leaves something, instead of comparing sizes.
     #[must_use]
-    pub fn judge(mut self, judge: impl FnMut(&Path, &str, &str) -> Verdict + Send + 'static) -> Self {
+    pub fn judge(mut self, judge: impl FnMut(&Path, Extent, &str) -> Verdict + Send + 'static) -> Self {
         self.judge = Box::new(judge);
         self
     }

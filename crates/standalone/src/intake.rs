@@ -11,25 +11,29 @@ use std::sync::Arc;
 use gatehouse_api::source::parse;
 use gatehouse_api::types::Meta;
 use gatehouse_api::{Diagnostic, Object, ObjectRef, Severity, admit};
+use smallvec::SmallVec;
 
-use crate::files::{FileBatch, FileChange, FileEvent, Verdict, by_size};
+use crate::files::{Extent, FileBatch, FileChange, FileEvent, Verdict, by_size};
 
 /// Whether a file's new text may be one that is still being written: it is much shorter, and what is left has errors or
 /// fewer than half the documents. A shorter text that says as much as before counts at once.
-pub fn judge(before: &str, now: &str) -> Verdict {
+pub fn judge(before: Extent, now: &str) -> Verdict {
     if by_size(before, now) == Verdict::Plausible {
         return Verdict::Plausible;
     }
-    let left = parse(now);
-    let whole = left.iter().all(|document| admit(document).is_ok());
-    if whole && left.len() * 2 >= parse(before).len() { Verdict::Plausible } else { Verdict::Suspicious }
+    let whole = parse(now).iter().all(|document| admit(document).is_ok());
+    if whole && Extent::of(now).documents * 2 >= before.documents {
+        Verdict::Plausible
+    } else {
+        Verdict::Suspicious
+    }
 }
 
 /// A change of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObjectChange {
     /// It is new or different.
-    Upsert(Box<Object>),
+    Upsert(Arc<ObjectRef>, Object),
     /// No file holds it any more.
     Remove(ObjectRef),
 }
@@ -49,31 +53,36 @@ impl std::fmt::Display for FileProblem {
     }
 }
 
-/// Objects of a file, sorted; an object in force is shared with [`Intake::effective`]. Most files hold few, and a map's
-/// first node alone would take more than they do.
-type Objects = Vec<(ObjectRef, Object)>;
+/// Objects of a file, sorted; key and object are shared with [`Intake::objects`]. Most files hold few, and a map's first
+/// node alone would take more than they do.
+type Objects = Vec<(Arc<ObjectRef>, Object)>;
 
-/// One file.
-#[derive(Debug, Default)]
-struct FileState {
-    objects: Objects,
+/// What is wrong with a file.
+#[derive(Debug)]
+struct Trouble {
     problems: Vec<Diagnostic>,
-    /// Whether `objects` are of an earlier content, since the present one has errors.
+    /// Whether its objects are of an earlier content, since the present one has errors.
     stale: bool,
+}
+
+/// One object over all files.
+#[derive(Debug, Default)]
+struct ObjectState {
+    /// Which files hold it, sorted; the first one counts. Mostly there is one.
+    holders: SmallVec<[Arc<Path>; 1]>,
+    /// What is in force, with its generation; absent until it was decided.
+    effective: Option<Object>,
 }
 
 /// All files and the objects that they hold together.
 #[derive(Debug, Default)]
 pub struct Intake {
-    files: BTreeMap<Arc<Path>, FileState>,
-    /// Which files hold an object; the first one counts.
-    holders: HashMap<ObjectRef, Vec<Arc<Path>>>,
-    /// With the generations that are in force.
-    effective: HashMap<ObjectRef, Object>,
+    files: BTreeMap<Arc<Path>, Objects>,
+    objects: HashMap<Arc<ObjectRef>, ObjectState>,
     /// Files with problems; a stale file always has some.
-    troubled: BTreeSet<Arc<Path>>,
+    troubled: BTreeMap<Arc<Path>, Trouble>,
     /// Objects that several files hold.
-    doubled: BTreeSet<ObjectRef>,
+    doubled: BTreeSet<Arc<ObjectRef>>,
 }
 
 impl Intake {
@@ -82,43 +91,44 @@ impl Intake {
         let mut touched = Vec::new();
         for event in &batch.events {
             self.take(event, &mut touched);
-            let troubled = self.files.get(&event.path).is_some_and(|file| !file.problems.is_empty());
-            note(&mut self.troubled, &event.path, troubled);
         }
         touched.sort();
         touched.dedup();
-        touched.into_iter().filter_map(|key| self.decide(key)).collect()
+        touched.iter().filter_map(|key| self.decide(key)).collect()
     }
 
-    fn take(&mut self, event: &FileEvent, touched: &mut Vec<ObjectRef>) {
+    fn take(&mut self, event: &FileEvent, touched: &mut Vec<Arc<ObjectRef>>) {
         let path = event.path.clone();
         match &event.change {
             FileChange::Content { text, .. } => {
                 let (mut objects, problems) = read(text);
-                let state = self.files.entry(path.clone()).or_default();
+                let held = self.files.entry(path.clone()).or_default();
                 for (key, object) in &mut objects {
                     // What is unchanged stays the shared value, with the generation that was counted for it.
-                    if let Some(old) = find(&state.objects, key).filter(|old| same(old, object)) {
+                    if let Some(old) = find(held, key).filter(|old| same(old, object)) {
                         *object = old.clone();
                     }
                 }
                 let broken = problems.iter().any(Diagnostic::is_error);
-                state.problems = problems;
                 // With nothing good to fall back on, the good documents are better than none.
-                state.stale = broken && !state.objects.is_empty();
-                if !state.stale {
-                    let old = std::mem::replace(&mut state.objects, objects);
+                let stale = broken && !held.is_empty();
+                if !stale {
+                    let old = std::mem::replace(held, objects);
                     self.rehold(&path, &old, touched);
+                }
+                if problems.is_empty() {
+                    self.troubled.remove(&path);
+                } else {
+                    self.troubled.insert(path, Trouble { problems, stale });
                 }
             }
             FileChange::Gone => {
-                let old = self.files.remove(&path).unwrap_or_default().objects;
+                let old = self.files.remove(&path).unwrap_or_default();
+                self.troubled.remove(&path);
                 self.rehold(&path, &old, touched);
             }
             FileChange::Unusable(problem) => {
-                let state = self.files.entry(path).or_default();
-                state.stale = true;
-                state.problems = vec![Diagnostic {
+                let problems = vec![Diagnostic {
                     severity: Severity::Error,
                     line: 1,
                     column: 1,
@@ -127,26 +137,27 @@ impl Intake {
                     message: problem.to_string(),
                     suggestion: None,
                 }];
+                self.troubled.insert(path, Trouble { problems, stale: true });
             }
         }
     }
 
-    /// Brings `holders` up to date with a file whose objects were `old`.
-    fn rehold(&mut self, path: &Arc<Path>, old: &Objects, touched: &mut Vec<ObjectRef>) {
-        let new = self.files.get(path).map_or(&[][..], |file| &file.objects);
+    /// Brings the holders up to date with a file whose objects were `old`.
+    fn rehold(&mut self, path: &Arc<Path>, old: &Objects, touched: &mut Vec<Arc<ObjectRef>>) {
+        let new = self.files.get(path).map_or(&[][..], |objects| objects);
         for (key, _) in old.iter().filter(|(key, _)| find(new, key).is_none()) {
-            if let Some(paths) = self.holders.get_mut(key) {
-                paths.retain(|holder| holder != path);
+            if let Some(state) = self.objects.get_mut(key) {
+                state.holders.retain(|holder| holder != path);
+                note(&mut self.doubled, key, state.holders.len() > 1);
             }
-            note(&mut self.doubled, key, self.holders.get(key).is_some_and(|paths| paths.len() > 1));
             touched.push(key.clone());
         }
         for (key, object) in new {
-            let paths = self.holders.entry(key.clone()).or_default();
-            if let Err(at) = paths.binary_search(path) {
-                paths.insert(at, path.clone());
+            let holders = &mut self.objects.entry(key.clone()).or_default().holders;
+            if let Err(at) = holders.binary_search(path) {
+                holders.insert(at, path.clone());
             }
-            note(&mut self.doubled, key, paths.len() > 1);
+            note(&mut self.doubled, key, holders.len() > 1);
             if find(old, key) != Some(object) {
                 touched.push(key.clone());
             }
@@ -154,16 +165,15 @@ impl Intake {
     }
 
     /// The change of an object that a touched key makes, if any.
-    fn decide(&mut self, key: ObjectRef) -> Option<ObjectChange> {
-        let first = self.holders.get(&key).and_then(|paths| paths.first()).cloned();
-        let file = first.and_then(|path| self.files.get_mut(&path));
-        let held = file.and_then(|file| find_mut(&mut file.objects, &key));
+    fn decide(&mut self, key: &Arc<ObjectRef>) -> Option<ObjectChange> {
+        let state = self.objects.get_mut(key)?;
+        let file = state.holders.first().and_then(|path| self.files.get_mut(path));
+        let held = file.and_then(|objects| find_mut(objects, key));
         let Some(held) = held else {
-            self.holders.remove(&key);
-            self.effective.remove(&key)?;
-            return Some(ObjectChange::Remove(key));
+            self.objects.remove(key)?.effective?;
+            return Some(ObjectChange::Remove((**key).clone()));
         };
-        let before = self.effective.get(&key);
+        let before = state.effective.as_ref();
         if held.meta().generation == 0 {
             held.meta_mut().generation = match before {
                 Some(before) if same_spec(before, held) => before.meta().generation,
@@ -174,8 +184,8 @@ impl Intake {
         if before == Some(held) {
             return None;
         }
-        self.effective.insert(key, held.clone());
-        Some(ObjectChange::Upsert(Box::new(held.clone())))
+        state.effective = Some(held.clone());
+        Some(ObjectChange::Upsert(key.clone(), held.clone()))
     }
 
     /// Everything that is wrong now, by path; an object that an earlier file holds too is a problem of the later one.
@@ -184,14 +194,14 @@ impl Intake {
         let mut problems: Vec<_> = self
             .troubled
             .iter()
-            .filter_map(|path| Some((path, self.files.get(path)?)))
-            .flat_map(|(path, file)| {
-                file.problems.iter().map(|d| FileProblem { path: path.clone(), diagnostic: d.clone() })
+            .flat_map(|(path, trouble)| {
+                trouble.problems.iter().map(|d| FileProblem { path: path.clone(), diagnostic: d.clone() })
             })
             .collect();
-        for (key, paths) in self.doubled.iter().filter_map(|key| Some((key, self.holders.get(key)?))) {
-            for later in paths.iter().skip(1) {
-                problems.push(FileProblem { path: later.clone(), diagnostic: duplicate(key, &paths[0]) });
+        for (key, state) in self.doubled.iter().filter_map(|key| Some((key, self.objects.get(key)?))) {
+            let Some((first, others)) = state.holders.split_first() else { continue };
+            for later in others {
+                problems.push(FileProblem { path: later.clone(), diagnostic: duplicate(key, first) });
             }
         }
         problems.sort_by(|a, b| {
@@ -203,12 +213,12 @@ impl Intake {
 
     /// Files whose last good content is in force instead of the present one.
     pub fn stale(&self) -> impl Iterator<Item = &Arc<Path>> {
-        self.troubled.iter().filter(|path| self.files.get(*path).is_some_and(|file| file.stale))
+        self.troubled.iter().filter(|(_, trouble)| trouble.stale).map(|(path, _)| path)
     }
 
     /// All objects in force, in no order.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.effective.values()
+        self.objects.values().filter_map(|state| state.effective.as_ref())
     }
 }
 
@@ -221,13 +231,13 @@ fn note<K: Clone + Ord>(set: &mut BTreeSet<K>, key: &K, member: bool) {
     }
 }
 
-fn find<'a>(objects: &'a [(ObjectRef, Object)], key: &ObjectRef) -> Option<&'a Object> {
-    let at = objects.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+fn find<'a>(objects: &'a [(Arc<ObjectRef>, Object)], key: &ObjectRef) -> Option<&'a Object> {
+    let at = objects.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
     Some(&objects[at].1)
 }
 
 fn find_mut<'a>(objects: &'a mut Objects, key: &ObjectRef) -> Option<&'a mut Object> {
-    let at = objects.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+    let at = objects.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
     Some(&mut objects[at].1)
 }
 
@@ -259,7 +269,7 @@ fn read(text: &str) -> (Objects, Vec<Diagnostic>) {
             Ok(admitted) => {
                 problems.extend(admitted.warnings);
                 let object = admitted.object;
-                match objects.entry(object.key()) {
+                match objects.entry(Arc::new(object.key())) {
                     Entry::Occupied(first) => problems.push(second(first.key(), document.line)),
                     Entry::Vacant(free) => {
                         free.insert(object);

@@ -57,7 +57,7 @@ pub enum StatusFileError {
 #[derive(Debug)]
 pub struct StatusFile {
     path: PathBuf,
-    /// What stands in the file as far as this writer knows; `None` before the first write.
+    /// What stands in the file, its last newline aside, as far as this writer knows; `None` before the first write.
     written: Option<Digest>,
 }
 
@@ -74,16 +74,19 @@ impl StatusFile {
 
     /// Makes `document` the content of the file, and says whether that took a write.
     pub fn write<T: Serialize>(&mut self, document: &T) -> Result<bool, StatusFileError> {
-        let mut bytes = serde_json::to_vec_pretty(document)
+        // Encoded once to compare and once to write, never kept: the text of ten thousand objects is large.
+        let digest = Digest::of_writer(|hasher| serde_json::to_writer_pretty(hasher, document))
             .map_err(|source| StatusFileError::Encode { path: self.path.clone(), source })?;
-        bytes.push(b'\n');
-        let digest = Digest::of(&bytes);
         // The file is looked at too, so that one deleted by somebody comes back with the next call.
         if self.current() == Some(digest) {
             self.written = Some(digest);
             return Ok(false);
         }
-        write_atomically(&self.path, &bytes)
+        let write = |file: &mut dyn Write| {
+            serde_json::to_writer_pretty(&mut *file, document)?;
+            file.write_all(b"\n")
+        };
+        replace(&self.path, write)
             .map_err(|source| StatusFileError::Write { path: self.path.clone(), source })?;
         self.written = Some(digest);
         Ok(true)
@@ -92,7 +95,7 @@ impl StatusFile {
     fn current(&self) -> Option<Digest> {
         match self.written {
             Some(digest) => self.path.exists().then_some(digest),
-            None => fs::read(&self.path).ok().map(|bytes| Digest::of(&bytes)),
+            None => fs::read(&self.path).ok().map(|bytes| Digest::of(bytes.trim_ascii_end())),
         }
     }
 }
@@ -105,9 +108,13 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, StatusFileError> {
 
 /// Replaces `path` by a file, readable by this user only, that holds `bytes`.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, |file| file.write_all(bytes))
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    let written = write_new(&beside, write).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // Best effort: the error that matters is the one returned.
         let _ = fs::remove_file(&beside);
@@ -115,7 +122,9 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
+fn write_new(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = io::BufWriter::new(file);
+    write(&mut file)?;
+    file.flush()
 }

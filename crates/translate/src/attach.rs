@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{FromNamespaces, LabelSelector, NamespacesFrom, ParentReference};
 use gatehouse_engine::Reads;
-use gatehouse_model::{FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKey};
+use gatehouse_model::{Hostname, ListenerOwner, NamespacedName, RouteKey};
 
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::{Problem, gateway_of_set, namespace_of};
 use crate::grants::GATEWAY_GROUP;
 use crate::names;
 
-pub(crate) use points::{Point, Points};
+pub(crate) use points::{Point, Points, Site};
 
 /// Whose objects may attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +67,8 @@ fn labels_of(facts: &Facts, reads: &mut Reads, namespace: &Arc<str>) -> BTreeMap
 /// A route under one of its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ParentBinding {
-    /// The reference exactly as it stands in the route.
-    pub(crate) reference: ParentReference,
+    /// Place of the reference in the route's `parentRefs`.
+    pub(crate) reference: usize,
     /// Why the parent does not take the route.
     pub(crate) problem: Option<Problem>,
     pub(crate) listeners: Box<[BoundListener]>,
@@ -77,10 +77,7 @@ pub(crate) struct ParentBinding {
 /// A listener that takes the route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BoundListener {
-    pub(crate) key: ListenerKey,
-    pub(crate) fleet: FleetKey,
-    pub(crate) port: u16,
-    pub(crate) https: bool,
+    pub(crate) site: Arc<Site>,
     /// Hosts served there: what both sides name (the virtual host), and the route's own pattern (precedence).
     pub(crate) hosts: Box<[(Hostname, Hostname)]>,
 }
@@ -108,7 +105,8 @@ pub(crate) fn bindings(
     let route = facts.routes.get(reads, key)?;
     let binder = Binder { facts, points, key, hostnames: hostnames(route) };
     let references = route.parent_refs();
-    let parents = references.iter().filter_map(|reference| binder.parent(reads, reference)).collect();
+    let parent = |(index, reference)| binder.parent(reads, index, reference);
+    let parents = references.iter().enumerate().filter_map(parent).collect();
     Some(Arc::new(Bindings { parents }))
 }
 
@@ -133,15 +131,17 @@ struct Binder<'a> {
 
 impl Binder<'_> {
     /// `None` when the parent is not ours to speak of.
-    fn parent(&self, reads: &mut Reads, reference: &ParentReference) -> Option<ParentBinding> {
+    fn parent(&self, reads: &mut Reads, index: usize, reference: &ParentReference) -> Option<ParentBinding> {
         let (gateway, owner) = self.resolve(reads, reference)?;
-        let fleet = self.points.fleet(reads, &gateway)?;
-        let outcome = self.attach(reads, &fleet, (&gateway, &owner), reference);
+        if !self.points.is_ours(reads, &gateway) {
+            return None;
+        }
+        let outcome = self.attach(reads, (&gateway, &owner), reference);
         let (problem, listeners) = match outcome {
             Ok(listeners) => (None, listeners.into_boxed_slice()),
             Err(problem) => (Some(problem), Box::default()),
         };
-        Some(ParentBinding { reference: reference.clone(), problem, listeners })
+        Some(ParentBinding { reference: index, problem, listeners })
     }
 
     fn resolve(
@@ -168,12 +168,12 @@ impl Binder<'_> {
     fn attach(
         &self,
         reads: &mut Reads,
-        fleet: &FleetKey,
         (gateway, owner): (&NamespacedName, &ListenerOwner),
         reference: &ParentReference,
     ) -> Result<Vec<BoundListener>, Problem> {
         let section = self.points.section(reads, gateway, owner, reference.section_name.as_deref());
-        let named: Vec<_> = section.filter(|l| reference.port.is_none_or(|port| port == l.port)).collect();
+        let named: Vec<_> =
+            section.filter(|l| reference.port.is_none_or(|port| port == l.site.port)).collect();
         if named.is_empty() {
             return Err(Problem::new("NoMatchingParent", "no listener has this sectionName and port"));
         }
@@ -190,7 +190,7 @@ impl Binder<'_> {
             );
             return Err(Problem::new("NotAllowedByListeners", message));
         }
-        let bound: Vec<_> = allowing.into_iter().filter_map(|l| self.bind(reads, fleet, l)).collect();
+        let bound: Vec<_> = allowing.into_iter().filter_map(|l| self.bind(reads, l)).collect();
         if bound.is_empty() {
             let message = "no hostname of the route is within a listener's hostname";
             return Err(Problem::new("NoMatchingListenerHostname", message));
@@ -203,14 +203,14 @@ impl Binder<'_> {
             && listener.namespaces.allows(
                 self.facts,
                 reads,
-                namespace_of(&listener.key),
+                namespace_of(&listener.site.key),
                 &self.key.object.namespace,
             )
     }
 
     /// The hosts that the listener and the route share; those that a narrower listener of the port owns are
     /// not served here (listener isolation), though the route is attached.
-    fn bind(&self, reads: &mut Reads, fleet: &FleetKey, listener: &Point) -> Option<BoundListener> {
+    fn bind(&self, reads: &mut Reads, listener: &Point) -> Option<BoundListener> {
         let shared: Vec<_> = self
             .hostnames
             .iter()
@@ -219,16 +219,9 @@ impl Binder<'_> {
         if shared.is_empty() {
             return None;
         }
-        let gateway = &listener.key.gateway;
-        let mut owned =
-            |host: &Hostname| self.points.owner(reads, gateway, listener.port, host) == Some(&listener.key);
+        let Site { key, port, .. } = &*listener.site;
+        let mut owned = |host: &Hostname| self.points.owner(reads, &key.gateway, *port, host) == Some(&**key);
         let hosts = shared.into_iter().filter(|(host, _)| owned(host)).collect();
-        Some(BoundListener {
-            key: listener.key.clone(),
-            fleet: fleet.clone(),
-            port: listener.port,
-            https: listener.https,
-            hosts,
-        })
+        Some(BoundListener { site: listener.site.clone(), hosts })
     }
 }

@@ -173,7 +173,7 @@ impl Facts {
             | Object::TCPRoute(_)
             | Object::TLSRoute(_)
             | Object::UDPRoute(_)
-            | Object::Other { .. } => {}
+            | Object::Other(_) => {}
         }
     }
 

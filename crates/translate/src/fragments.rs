@@ -68,9 +68,8 @@ pub(crate) struct Fragments {
 
 /// The views of listeners that a route's fragments are needed in.
 pub(crate) fn contexts(bindings: &Bindings, lowered: &Lowered) -> BTreeSet<Option<RedirectContext>> {
-    let context = |listener: &crate::attach::BoundListener| {
-        lowered.needs_listener.then_some(RedirectContext { port: listener.port, https: listener.https })
-    };
+    let context =
+        |listener: &crate::attach::BoundListener| lowered.needs_listener.then_some(listener.site.context());
     bindings.listeners().map(context).collect()
 }
 
@@ -111,8 +110,9 @@ impl Compiler<'_> {
     /// The action with its redirects' ports worked out.
     fn action(&self, action: &Action) -> Action {
         let backend = |b: &gatehouse_model::http::WeightedBackend| {
-            let redirect = b.filters.redirect.as_ref().map(|r| redirect_for(r, self.context));
-            let filters = Filters { redirect, ..b.filters.clone() };
+            let Some(redirect) = &b.filters.redirect else { return b.clone() };
+            let redirect = Some(redirect_for(redirect, self.context));
+            let filters = Arc::new(Filters { redirect, ..(*b.filters).clone() });
             gatehouse_model::http::WeightedBackend { filters, ..b.clone() }
         };
         match action {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_api::types::{Gateway, ListenerTLS};
-use gatehouse_engine::{Reads, Stage};
+use gatehouse_engine::{Reads, SmallMap, Stage};
 use gatehouse_model::{
     AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind,
 };
@@ -174,7 +174,7 @@ pub(crate) fn gateway(
     let serves = address_problem.is_none() && (parameters.is_none() || in_pods);
     let mut groups = vec![lower::own_listeners(key, gateway)];
     let mut sets = BTreeMap::new();
-    for set in facts.sets_of.get(reads, key).into_iter().flat_map(BTreeMap::values) {
+    for set in facts.sets_of.get(reads, key).into_iter().flat_map(SmallMap::values) {
         let set_key = NamespacedName::new(set.metadata.namespace(), set.metadata.name.as_str());
         let problem = refuse_set(facts, reads, key, gateway, &set_key);
         if problem.is_none() {

@@ -1,7 +1,7 @@
 //! Whether a reference may cross namespaces.
 
 use gatehouse_api::types::ReferenceGrant;
-use gatehouse_engine::Reads;
+use gatehouse_engine::{Reads, SmallMap};
 use gatehouse_model::NamespacedName;
 
 use crate::facts::Facts;
@@ -41,7 +41,7 @@ pub(crate) fn permitted_now(
     to: GroupKind<'_>,
     target: &NamespacedName,
 ) -> bool {
-    let grants = facts.grants_in.peek(&target.namespace).into_iter().flat_map(|grants| grants.values());
+    let grants = facts.grants_in.peek(&target.namespace).into_iter().flat_map(SmallMap::values);
     *target.namespace == *namespace
         || grants.into_iter().any(|grant| allows(grant, namespace, from, to, target))
 }

@@ -36,8 +36,8 @@ pub(crate) struct Lowered {
     pub(crate) needs_listener: bool,
 }
 
-/// Most rules have no filters: they share one value.
-fn shared(filters: Filters) -> Arc<Filters> {
+/// Most rules and backends have no filters: they share one value.
+pub(crate) fn shared(filters: Filters) -> Arc<Filters> {
     static NONE: LazyLock<Arc<Filters>> = LazyLock::new(Arc::default);
     if filters == **NONE { NONE.clone() } else { Arc::new(filters) }
 }
@@ -113,8 +113,8 @@ impl<'a> Lowering<'a> {
             matches: matches::lower(&rule.matches),
             filters: shared(Filters { redirect: None, ..filters }),
             action: Arc::new(action),
-            timeouts: rule.timeouts.as_ref().map(timeouts).unwrap_or_default(),
-            retry: rule.retry.as_ref().map(|retry| Arc::new(lower_retry(retry))),
+            timeouts: rule.timeouts.as_deref().map(timeouts).unwrap_or_default(),
+            retry: rule.retry.as_deref().map(|retry| Arc::new(lower_retry(retry))),
             session: rule
                 .session_persistence
                 .as_ref()
@@ -132,7 +132,7 @@ impl<'a> Lowering<'a> {
             Ok(cluster) if !broken => Target::Cluster(cluster),
             _ => Target::Status(500),
         };
-        WeightedBackend { target, weight: reference.weight.unwrap_or(1), filters }
+        WeightedBackend { target, weight: reference.weight.unwrap_or(1), filters: shared(filters) }
     }
 
     /// The cluster of a reference; the first failure becomes the route's `ResolvedRefs`.

@@ -37,4 +37,4 @@ pub use output::{
     ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource,
     StatusChange, Watch, WatchKey, WatchState,
 };
-pub use world::World;
+pub use world::{Texts, World};

@@ -1,5 +1,6 @@
 //! Virtual hosts: sorted concatenations of fragments over a base that every listener lays.
 
+mod accepted;
 mod host;
 mod interim;
 mod meanwhile;
@@ -9,12 +10,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_engine::{Graph, Index};
+use gatehouse_engine::{Graph, Index, SmallMap};
 use gatehouse_model::listener::TableName;
-use gatehouse_model::{FleetKey, Hostname, Interim, ListenerKey, NamespacedName, ResourceType, RouteKey};
+use gatehouse_model::{FleetKey, Hostname, Interim, NamespacedName, ResourceType, RouteKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::attach::{Bindings, BoundListener};
+use crate::attach::{Bindings, BoundListener, Site};
 use crate::fragments::{Fragment, FragmentId, Fragments, Rank};
 use crate::gateways::{GatewayView, PortView};
 use crate::http::RedirectContext;
@@ -24,17 +25,21 @@ use host::{Host, Refused};
 pub(crate) use meanwhile::Judge;
 
 /// One virtual host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct HostKey {
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct HostId {
     pub(crate) fleet: FleetKey,
     pub(crate) table: TableName,
     pub(crate) host: Hostname,
+    /// Its xDS name, made of `table` and `host`; shared with everything that names it.
+    name: Arc<str>,
 }
 
-impl HostKey {
-    fn name(&self) -> Arc<str> {
-        names::virtual_host(&self.table, &self.host)
-    }
+/// Shared by the maps and logs that it stands in.
+pub(crate) type HostKey = Arc<HostId>;
+
+fn host_id(fleet: FleetKey, table: TableName, host: Hostname) -> HostKey {
+    let name = names::virtual_host(&table, &host);
+    Arc::new(HostId { fleet, table, host, name })
 }
 
 /// Place of a fragment in its host: the route's own hostname first (`GatewayRouteHostnameIntersectionPrecedence`).
@@ -114,7 +119,7 @@ impl VirtualHosts {
             for (table, host, base) in port_bases(key, *port, hosts) {
                 let fleet = FleetKey(key.clone());
                 tables.push(((fleet.clone(), table.clone()), (), ()));
-                bases.push((HostKey { fleet, table, host }, (), base));
+                bases.push((host_id(fleet, table, host), (), base));
             }
         }
         tables.dedup();
@@ -127,14 +132,16 @@ impl VirtualHosts {
         let mut entries = Placed::new();
         if let Some(Placement { bindings, fragments, needs_listener }) = route {
             for listener in bindings.listeners() {
-                let context =
-                    needs_listener.then_some(RedirectContext { port: listener.port, https: listener.https });
+                let context = needs_listener.then(|| listener.site.context());
                 let Some(list) = fragments(context) else { continue };
                 place(&mut entries, listener, &list);
             }
         }
-        let entries = entries.into_iter().map(|((host, _), (order, fragment))| (host, order, fragment));
-        self.fragments.set(graph, key.clone(), entries.collect());
+        let shared = |host| self.fragments.same_group(host);
+        let entries =
+            entries.into_iter().map(|((host, _), (order, fragment))| (shared(host), order, fragment));
+        let entries = entries.collect();
+        self.fragments.set(graph, key.clone(), entries);
     }
 
     /// Emits what changed since the last call.
@@ -155,13 +162,19 @@ impl VirtualHosts {
             host.record(out, &change, (&self.refused, judge.failing));
             dirty.insert(change.group);
         }
+        for key in &dirty {
+            let host = self.emitted.get_mut(key).filter(|_| !self.answered.contains_key(key));
+            if host.is_some_and(Host::answers_itself) {
+                self.answered.insert(key.clone(), self.words.get(key).cloned().unwrap_or_default());
+            }
+        }
         for (key, message) in std::mem::take(&mut self.answered) {
             let (Some(host), Some(fragments)) = (self.emitted.get_mut(&key), self.fragments.peek(&key))
             else {
                 continue;
             };
             let out = fleets.entry(key.fleet.clone()).or_default();
-            for bad in host.follow_trial(out, &key.name(), fragments, (&self.refused, judge.failing)) {
+            for bad in host.follow_trial(out, &key.name, fragments, (&self.refused, judge.failing)) {
                 self.refused.insert(bad.clone(), message.clone());
                 self.found.push((bad, message.clone()));
             }
@@ -179,7 +192,7 @@ impl VirtualHosts {
         let state = self.emitted.entry(key.clone()).or_default();
         let fragments = self.fragments.peek(key);
         let base = self.bases.peek(key).and_then(|entries| entries.get(&()));
-        let name = key.name();
+        let name = key.name.clone();
         if fragments.is_none() && base.is_none() {
             if state.live {
                 out.removals.push((ResourceType::VirtualHost, name));
@@ -195,7 +208,8 @@ impl VirtualHosts {
             }
             (fragments, _) => {
                 let serves = |(order, fragment)| state.serves(order, fragment);
-                let bytes = fragments.into_iter().flatten().filter_map(serves).map(|f| &f.bytes[..]);
+                let bytes =
+                    fragments.into_iter().flat_map(SmallMap::iter).filter_map(serves).map(|f| &f.bytes[..]);
                 gatehouse_envoy::encode::virtual_host(&key.table, &key.host, bytes)
             }
         };
@@ -212,9 +226,9 @@ impl VirtualHosts {
 
     /// A proxy acknowledged this version of a host: what it holds now is proven.
     pub(crate) fn acknowledged(&mut self, fleet: &FleetKey, name: &str, version: &str) {
-        let Some((key, version)) = self.current(fleet, name, version) else { return };
+        let Some(key) = self.current(fleet, name, version) else { return };
         if let Some(host) = self.emitted.get_mut(&key)
-            && host.accepted(&version)
+            && host.accepted()
         {
             let message = self.words.get(&key).cloned().unwrap_or_default();
             self.answered.insert(key, message);
@@ -229,11 +243,11 @@ impl VirtualHosts {
         version: &str,
         message: &Arc<str>,
     ) -> bool {
-        let Some((key, version)) = self.current(fleet, name, version) else { return false };
+        let Some(key) = self.current(fleet, name, version) else { return false };
         let Some(host) = self.emitted.get_mut(&key) else { return false };
         let fragments = self.fragments.peek(&key);
-        let holds = |order: &Order| fragments.is_some_and(|fragments| fragments.contains_key(order));
-        let goes_on = host.refused(&version, holds);
+        let holds = |order: &Order| fragments?.get(order);
+        let goes_on = host.refused(holds);
         if goes_on {
             self.words.insert(key.clone(), message.clone());
             self.answered.insert(key, message.clone());
@@ -247,23 +261,22 @@ impl VirtualHosts {
     }
 
     /// The host of this name, when this version is its current one.
-    fn current(&self, fleet: &FleetKey, name: &str, version: &str) -> Option<(HostKey, Arc<str>)> {
+    fn current(&self, fleet: &FleetKey, name: &str, version: &str) -> Option<HostKey> {
         let key = host_key(fleet, name)?;
-        let current = self.current_version(&key)?;
-        (*current == *version).then_some((key, current))
+        (*self.current_version(&key)? == *version).then_some(key)
     }
 
     fn current_version(&self, key: &HostKey) -> Option<Arc<str>> {
         let state = self.emitted.get(key)?;
         let base = self.bases.peek(key).and_then(|entries| entries.get(&()));
-        Some(version(&key.name(), base, self.fragments.peek(key).is_some(), state.sum))
+        Some(version(&key.name, base, self.fragments.peek(key).is_some(), state.sum))
     }
 }
 
 /// The identity behind a virtual host's xDS name.
 fn host_key(fleet: &FleetKey, name: &str) -> Option<HostKey> {
     let (table, host) = name.rsplit_once('/')?;
-    Some(HostKey { fleet: fleet.clone(), table: TableName(table.into()), host: Hostname::parse(host) })
+    Some(host_id(fleet.clone(), TableName(table.into()), Hostname::parse(host)))
 }
 
 /// The version of a host without reading its bytes: a keyed hash of the sum of its fragments' hashes, each of which
@@ -274,9 +287,9 @@ fn version(name: &str, base: Option<&Base>, routed: bool, sum: u128) -> Arc<str>
 }
 
 fn place(entries: &mut Placed, listener: &BoundListener, fragments: &Fragments) {
-    let table = table_of(&listener.key, listener.port, listener.https);
+    let Site { fleet, table, .. } = &*listener.site;
     for (host, own) in &listener.hosts {
-        let key = HostKey { fleet: listener.fleet.clone(), table: table.clone(), host: host.clone() };
+        let key = host_id(fleet.clone(), table.clone(), host.clone());
         for fragment in &fragments.list {
             let order = (Reverse(own.specificity()), fragment.rank.clone());
             let slot = (key.clone(), fragment.rank.clone());
@@ -287,10 +300,6 @@ fn place(entries: &mut Placed, listener: &BoundListener, fragments: &Fragments) 
             }
         }
     }
-}
-
-fn table_of(key: &ListenerKey, port: u16, https: bool) -> TableName {
-    if https { names::https_table(key, port) } else { names::http_table(&key.gateway, port) }
 }
 
 /// The hosts that the listeners of a port lay.

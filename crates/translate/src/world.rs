@@ -2,12 +2,14 @@
 
 mod answers;
 mod statuses;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use gatehouse_engine::{Counters, Graph, Index, Missing, Panicked, Stage};
+use gatehouse_engine::{Counters, Graph, Missing, Panicked, Stage, Tally};
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceType, RouteKey};
+use rustc_hash::FxHashMap;
 
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey, cluster, endpoints, may_use};
@@ -23,6 +25,7 @@ use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Judge, Placement, VirtualHosts};
 use statuses::StatusText;
+pub use texts::Texts;
 
 /// Facts, stages and what was handed out. One thread owns it.
 #[derive(Debug)]
@@ -33,20 +36,23 @@ pub struct World {
     stages: Stages,
     hosts: VirtualHosts,
     points: Points,
-    /// Routes by listener; its sizes are the `attachedRoutes` counts.
-    attached: Index<RouteKey, ListenerKey, RouteKey, ()>,
+    /// Routes by listener: the `attachedRoutes` counts.
+    attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<RouteKey, ClusterKey>,
     secrets_used: Uses<PortKey, NamespacedName>,
     /// Derived keys of each source, so that those that vanish are run once more and go.
-    listeners_of: HashMap<NamespacedName, BTreeSet<ListenerKey>>,
-    ports_of: HashMap<NamespacedName, BTreeSet<PortKey>>,
-    contexts_of: HashMap<RouteKey, BTreeSet<Option<RedirectContext>>>,
+    listeners_of: Derived<NamespacedName, ListenerKey>,
+    ports_of: Derived<NamespacedName, PortKey>,
+    /// Of most routes this is the one view that no redirect asks for, and they are not listed.
+    contexts_of: Derived<RouteKey, Option<RedirectContext>>,
     fleets: BTreeSet<FleetKey>,
     /// Plans handed out.
     plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
     emitted_ports: HashMap<PortKey, Arc<Port>>,
     encoded: u64,
+    /// Statuses that are handed out.
+    texts: Texts,
 }
 
 #[derive(Debug)]
@@ -117,16 +123,17 @@ impl World {
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
             points: Points::new(&mut graph),
-            attached: Index::new(&mut graph, "attached"),
+            attached: Tally::new(&mut graph, "attached"),
             clusters_used: Uses::default(),
             secrets_used: Uses::default(),
-            listeners_of: HashMap::new(),
-            ports_of: HashMap::new(),
-            contexts_of: HashMap::new(),
+            listeners_of: Derived::default(),
+            ports_of: Derived::default(),
+            contexts_of: Derived::default(),
             fleets: BTreeSet::new(),
             plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
+            texts: Texts::default(),
             config,
             graph,
         }
@@ -370,7 +377,9 @@ impl World {
     fn mark_fragments(&mut self, key: &RouteKey) {
         let bound = self.stages.bindings.peek(key).zip(self.stages.lowered.peek(key));
         let wanted = bound.map(|(bindings, lowered)| contexts(bindings, lowered)).unwrap_or_default();
-        for context in renew(&mut self.contexts_of, key, wanted) {
+        let plain = BTreeSet::from([None]);
+        let listed = if wanted == plain { BTreeSet::new() } else { wanted };
+        for context in renew(&mut self.contexts_of, key, listed).union(&plain).copied() {
             self.stages.fragments.mark(&mut self.graph, (key.clone(), context));
         }
     }
@@ -387,12 +396,11 @@ impl World {
         });
         hosts.set_route(graph, key, placement.as_ref());
         let listeners = bound.iter().flat_map(|(bindings, _)| bindings.listeners());
-        let listeners: BTreeSet<_> = listeners.map(|l| l.key.clone()).collect();
-        attached.set(graph, key.clone(), listeners.into_iter().map(|l| (l, key.clone(), ())).collect());
+        attached.set(graph, key.clone(), listeners.map(|l| l.site.key.clone()).collect());
         let mut uses = BTreeSet::new();
         if let Some((bindings, lowered)) = bound {
             for listener in bindings.listeners() {
-                uses.extend(lowered.clusters.iter().map(|c| (listener.fleet.clone(), c.clone())));
+                uses.extend(lowered.clusters.iter().map(|c| (listener.site.fleet.clone(), c.clone())));
             }
         }
         clusters_used.set(key, uses);
@@ -475,16 +483,19 @@ fn unique<K: Ord>(keys: Vec<K>) -> BTreeSet<K> {
     keys.into_iter().collect()
 }
 
+/// Derived keys by source.
+type Derived<S, D> = FxHashMap<S, Box<[D]>>;
+
 /// Replaces the derived keys of a source and returns old and new ones together: all of them must run.
-fn renew<S, D>(known: &mut HashMap<S, BTreeSet<D>>, source: &S, derived: BTreeSet<D>) -> BTreeSet<D>
+fn renew<S, D>(known: &mut Derived<S, D>, source: &S, derived: BTreeSet<D>) -> BTreeSet<D>
 where
     S: Clone + Eq + std::hash::Hash,
     D: Clone + Ord,
 {
     let old = if derived.is_empty() {
-        known.remove(source).unwrap_or_default()
+        known.remove(source)
     } else {
-        known.insert(source.clone(), derived.clone()).unwrap_or_default()
+        known.insert(source.clone(), derived.iter().cloned().collect())
     };
-    old.into_iter().chain(derived).collect()
+    old.unwrap_or_default().into_iter().chain(derived).collect()
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_model::Target;
+use gatehouse_model::{ResourceType, Target};
 
 use crate::event::{Notice, What};
+use crate::resource::Resource;
 use crate::stream::Holding;
-use crate::table::{Table, WatchChange};
+use crate::table::Table;
 
 /// Tells the streams of a server apart.
 pub(crate) type StreamId = u64;
@@ -62,10 +63,9 @@ impl Clients {
     }
 
     /// The watches changed: what is known about their old needs is void.
-    pub(crate) fn committed(&mut self, changes: &[WatchChange], table: &Table) -> Vec<What> {
+    pub(crate) fn committed(&mut self, changed: BTreeSet<u64>, table: &Table) -> Vec<What> {
         let mut news = Vec::new();
-        let ids: BTreeSet<u64> = changes.iter().map(watch_of).collect();
-        for id in ids {
+        for id in changed {
             let Some(generation) = table.watches.generation(id) else {
                 self.watches.remove(&id);
                 continue;
@@ -108,6 +108,23 @@ impl Clients {
         news
     }
 
+    /// Refusals of what a change brings back. A stream sends no bytes again that its client refused, so nobody would hear
+    /// of them once more. `table` is the one before the change.
+    pub(crate) fn refusals_again(&self, upserts: &[(ResourceType, Resource)], table: &Table) -> Vec<What> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
+        let again = upserts.iter().filter_map(|(kind, Resource { name, version, .. })| {
+            let target = (*kind, name.clone());
+            let mut by = self.refused.get(&target)?.values();
+            let (_, message) = by.find(|(refused, _)| refused == version)?;
+            let back = table.get(*kind, name).is_none_or(|old| old.version != *version);
+            let (version, message) = (version.clone(), message.clone());
+            back.then_some(What::Resource(Notice::Refused { target, version, message }))
+        });
+        again.collect()
+    }
+
     /// Keeps who holds what; answers about an older generation of a watch are void.
     pub(crate) fn holds(&mut self, stream: StreamId, holdings: Vec<Holding>, table: &Table) -> Vec<What> {
         let mut news = Vec::new();
@@ -145,7 +162,7 @@ impl Clients {
     }
 
     fn tell_watches_of(&mut self, target: &Target, table: &Table, news: &mut Vec<What>) {
-        for id in table.watches.of(target.0, &target.1) {
+        for id in table.watches.of(target) {
             self.tell(id, table, news);
         }
     }
@@ -167,13 +184,6 @@ impl Clients {
             by.values().find(|(version, _)| version == needed)
         });
         matching.next().map(|(_, message)| message.clone())
-    }
-}
-
-fn watch_of(change: &WatchChange) -> u64 {
-    match change {
-        WatchChange::Set(watch) => watch.id,
-        WatchChange::Patch { id, .. } | WatchChange::Remove(id) => *id,
     }
 }
 

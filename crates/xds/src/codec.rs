@@ -1,14 +1,21 @@
-//! The gRPC codec: requests by prost, responses written straight from shared bytes.
+//! Responses on the wire: written straight from shared bytes and in pieces, so that a stream never holds a copy of a
+//! large one.
 
-use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
 use gatehouse_model::Body;
-use prost::Message;
-use prost::bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use crate::stream::Response;
+
+/// A piece ends when it has this size: what fits into one frame of HTTP/2 as it is usual.
+const PIECE: usize = 16 << 10;
+/// The bytes of a resource that is larger are handed on as they are, not copied.
+const COPIED: usize = 4 << 10;
+/// What gRPC writes before a message: "not compressed", and the length.
+const PREFIX: usize = 5;
 
 /// Field numbers of `DeltaDiscoveryResponse`.
 mod response {
@@ -32,43 +39,65 @@ mod any {
     pub(super) const VALUE: u32 = 2;
 }
 
-/// Decodes requests and encodes [`Response`]s.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DeltaCodec;
+/// A response as gRPC frames it, piece by piece; each piece is made when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    type_url: &'static str,
+    /// Everything before the resources, until it is written.
+    head: BytesMut,
+    resources: std::vec::IntoIter<(Arc<str>, Body)>,
+    /// The bytes of the resource that the last piece ended with.
+    large: Option<Bytes>,
+    /// Bytes that are not written yet.
+    left: usize,
+}
 
-impl Codec for DeltaCodec {
-    type Encode = Response;
-    type Decode = DeltaDiscoveryRequest;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
+impl Pieces {
+    pub(crate) fn new(response: Response) -> Result<Self, Status> {
+        let len = encoded_len(&response);
+        let prefix = u32::try_from(len);
+        let prefix = prefix
+            .map_err(|_| Status::resource_exhausted(format!("a response of {len} bytes is too long")))?;
+        let mut head = BytesMut::with_capacity((PREFIX + len).min(PIECE + COPIED));
+        head.put_u8(0);
+        head.put_u32(prefix);
+        put_head(&response, &mut head);
+        let type_url = response.kind.type_url();
+        Ok(Self {
+            type_url,
+            head,
+            resources: response.resources.into_iter(),
+            large: None,
+            left: PREFIX + len,
+        })
     }
 }
 
-impl Encoder for DeltaCodec {
-    type Item = Response;
-    type Error = Status;
+impl Iterator for Pieces {
+    type Item = Bytes;
 
-    fn encode(&mut self, item: Response, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        target.reserve(encoded_len(&item));
-        encode(&item, target);
-        Ok(())
+    fn next(&mut self) -> Option<Bytes> {
+        let piece = self.large.take().unwrap_or_else(|| self.written());
+        self.left -= piece.len();
+        (!piece.is_empty()).then_some(piece)
     }
 }
 
-impl Decoder for DeltaCodec {
-    type Item = DeltaDiscoveryRequest;
-    type Error = Status;
-
-    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        let request = DeltaDiscoveryRequest::decode(source);
-        request.map(Some).map_err(|error| Status::invalid_argument(format!("cannot decode request: {error}")))
+impl Pieces {
+    /// The next piece that has to be written; empty at the end.
+    fn written(&mut self) -> Bytes {
+        let mut piece = std::mem::take(&mut self.head);
+        piece.reserve(self.left.min(PIECE + COPIED).saturating_sub(piece.len()));
+        while piece.len() < PIECE && self.large.is_none() {
+            let Some((name, body)) = self.resources.next() else { break };
+            put_resource_head(self.type_url, &name, &body, &mut piece);
+            if body.bytes.len() > COPIED {
+                self.large = Some(body.bytes);
+            } else {
+                piece.put_slice(&body.bytes);
+            }
+        }
+        piece.freeze()
     }
 }
 
@@ -89,21 +118,31 @@ pub fn encoded_len(item: &Response) -> usize {
 
 /// Writes the response as a `DeltaDiscoveryResponse`.
 pub fn encode(item: &Response, buf: &mut impl BufMut) {
-    let url = item.kind.type_url();
-    put(response::SYSTEM_VERSION_INFO, item.revision.to_string().as_bytes(), buf);
+    put_head(item, buf);
     for (name, body) in &item.resources {
-        put_header(response::RESOURCES, resource_len(url, name, body), buf);
-        put(resource::VERSION, body.version.as_bytes(), buf);
-        put_header(resource::RESOURCE, any_len(url, body), buf);
-        put(any::TYPE_URL, url.as_bytes(), buf);
-        put(any::VALUE, &body.bytes, buf);
-        put(resource::NAME, name.as_bytes(), buf);
+        put_resource_head(item.kind.type_url(), name, body, buf);
+        buf.put_slice(&body.bytes);
     }
-    put(response::TYPE_URL, url.as_bytes(), buf);
+}
+
+/// Everything but the resources, which come last.
+fn put_head(item: &Response, buf: &mut impl BufMut) {
+    put(response::SYSTEM_VERSION_INFO, item.revision.to_string().as_bytes(), buf);
+    put(response::TYPE_URL, item.kind.type_url().as_bytes(), buf);
     put(response::NONCE, item.nonce.as_bytes(), buf);
     for name in &item.removed {
         put(response::REMOVED_RESOURCES, name.as_bytes(), buf);
     }
+}
+
+/// Everything of a resource but its bytes, which come last.
+fn put_resource_head(url: &str, name: &str, body: &Body, buf: &mut impl BufMut) {
+    put_header(response::RESOURCES, resource_len(url, name, body), buf);
+    put(resource::NAME, name.as_bytes(), buf);
+    put(resource::VERSION, body.version.as_bytes(), buf);
+    put_header(resource::RESOURCE, any_len(url, body), buf);
+    put(any::TYPE_URL, url.as_bytes(), buf);
+    put_header(any::VALUE, body.bytes.len(), buf);
 }
 
 fn resource_len(url: &str, name: &str, body: &Body) -> usize {

@@ -70,8 +70,8 @@ pub enum Notice {
 /// What happened in a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A resource fared like this. A refusal is said once per version and message, however many proxies refuse it, and
-    /// is cleared when no connected one does any more; a cluster is warmed when no connected proxy waits for it any more.
+    /// A resource fared like this. A refusal is said once per version and message, however many proxies refuse it, once
+    /// more when a commit goes back to a version that a proxy refused last, and is cleared when no connected one does any more; a cluster is warmed when no connected proxy waits for it any more.
     Resource(Notice),
     /// The number of proxies that hold all needs of a watch became zero or more than zero, or a refusal of one of its
     /// needs came or went. A watch whose needs change starts at zero, without an event when it was at zero.

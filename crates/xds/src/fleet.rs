@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::clients::{Clients, StreamId};
 use crate::event::{FleetId, What};
 use crate::stream::{Input, Output, Stream};
-use crate::table::{Commit, Table};
+use crate::table::{Commit, Table, WatchChange};
 
 /// One fleet.
 #[derive(Debug)]
@@ -56,10 +56,11 @@ impl Fleet {
     }
 
     pub(crate) fn commit(&self, commit: Commit, now: Instant) -> (u64, Vec<What>) {
-        let watches = commit.watches.clone();
+        let watches = commit.watches.iter().map(WatchChange::id).collect();
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut news = self.clients().refusals_again(&commit.upserts, &table);
         let revision = table.apply(commit, now);
-        let news = self.clients().committed(&watches, &table);
+        news.extend(self.clients().committed(watches, &table));
         drop(table);
         self.revision.send_modify(|state| state.revision = revision);
         (revision, news)
@@ -124,3 +125,6 @@ impl Fleet {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,12 +18,14 @@
 //! that makes them true.
 
 mod authorize;
+mod body;
 mod clients;
 mod codec;
 mod config;
 mod event;
 mod fleet;
 mod metrics;
+mod requests;
 mod resource;
 mod server;
 mod service;
@@ -33,7 +35,7 @@ mod table;
 mod tls;
 
 pub use authorize::{Admission, Authorize, Denied, Identity, Verdict};
-pub use codec::{DeltaCodec, encode, encoded_len};
+pub use codec::{encode, encoded_len};
 pub use config::Config;
 pub use event::{Event, FleetId, Notice, What};
 pub use resource::{Resource, table_of};

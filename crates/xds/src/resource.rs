@@ -33,6 +33,14 @@ impl Resource {
     }
 }
 
+/// A name, with the version of it that somebody holds if any. Streams that hold the table's version share the table's
+/// label.
+#[derive(Debug)]
+pub(crate) struct Label {
+    pub(crate) name: Arc<str>,
+    pub(crate) version: Option<Arc<str>>,
+}
+
 /// The route configuration that a virtual host belongs to: Envoy cuts its name at the last `/`.
 pub fn table_of(virtual_host: &str) -> Option<&str> {
     virtual_host.rsplit_once('/').map(|(table, _)| table)

@@ -1,23 +1,21 @@
-//! The gRPC service: delta ADS, with the codec that writes shared bytes.
+//! The gRPC service: delta ADS.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::codegen::{Body, BoxFuture, Service, StdError, http};
-use tonic::metadata::MetadataMap;
-use tonic::server::{Grpc, StreamingService};
-use tonic::{Request, Status, Streaming};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataMap};
 
 use crate::authorize::{Admission, Admitted, Terms};
-use crate::codec::DeltaCodec;
+use crate::body::ResponseBody;
 use crate::fleet::Fleet;
+use crate::requests::Requests;
 use crate::server::Inner;
 use crate::session::Session;
-use crate::stream::Response;
 
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
@@ -49,46 +47,39 @@ impl Access {
     }
 }
 
-impl StreamingService<DeltaDiscoveryRequest> for Discovery {
-    type Response = Response;
-    type ResponseStream = ReceiverStream<Result<Response, Status>>;
-    type Future = BoxFuture<tonic::Response<Self::ResponseStream>, Status>;
-
-    fn call(&mut self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        let Self { inner, access } = self.clone();
-        Box::pin(async move {
-            let admitted = access.admit(&inner, request.metadata()).await?;
-            let session = Session::new(inner, admitted);
-            let (sink, responses) = mpsc::channel(SINK);
-            tokio::spawn(session.run(request.into_inner(), sink));
-            Ok(tonic::Response::new(ReceiverStream::new(responses)))
-        })
+impl Discovery {
+    /// Starts the session of a stream. Tonic's own ways between bodies and streams of messages would keep buffers of
+    /// the size of the largest message for each client.
+    async fn stream(self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+        let (head, body) = request.into_parts();
+        let admitted = self.access.admit(&self.inner, &MetadataMap::from_headers(head.headers)).await?;
+        let requests = Requests::new(body, self.inner.config.max_request_bytes);
+        let session = Session::new(self.inner, admitted);
+        let (sink, responses) = mpsc::channel(SINK);
+        tokio::spawn(session.run(requests, sink));
+        let mut response = http::Response::new(Body::new(ResponseBody::new(responses)));
+        response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        Ok(response)
     }
 }
 
-impl<B> Service<http::Request<B>> for Discovery
-where
-    B: Body + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
-    type Response = http::Response<tonic::body::Body>;
+impl Service<http::Request<Body>> for Discovery {
+    type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Self::Error>;
+    type Future = BoxFuture<Self::Response, Infallible>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let discovery = self.clone();
         Box::pin(async move {
             if request.uri().path() != DELTA {
                 let status = Status::unimplemented("only DeltaAggregatedResources is served; set DELTA_GRPC");
                 return Ok(status.into_http());
             }
-            let limit = discovery.inner.config.max_request_bytes;
-            let mut grpc = Grpc::new(DeltaCodec).apply_max_message_size_config(Some(limit), None);
-            Ok(grpc.streaming(discovery, request).await)
+            Ok(discovery.stream(request).await.unwrap_or_else(Status::into_http))
         })
     }
 }

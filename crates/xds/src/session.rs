@@ -6,12 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use tokio::sync::{mpsc, watch};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use crate::authorize::{Admitted, Terms, closed};
 use crate::clients::StreamId;
 use crate::config::Config;
 use crate::fleet::{Fleet, State};
+use crate::requests::Requests;
 use crate::server::Inner;
 use crate::stream::{Input, Response, Stream};
 
@@ -42,7 +43,7 @@ impl Session {
     }
 
     /// Serves the client until one side ends.
-    pub(crate) async fn run(mut self, mut requests: Streaming<DeltaDiscoveryRequest>, sink: Sink) {
+    pub(crate) async fn run(mut self, mut requests: Requests, sink: Sink) {
         let mut changes = self.fleet.subscribe();
         if let Err(status) = self.serve(&mut requests, &mut changes, &sink).await {
             tracing::debug!(fleet = %self.fleet.id, stream = self.id, %status, "stream ends");
@@ -53,7 +54,7 @@ impl Session {
 
     async fn serve(
         &mut self,
-        requests: &mut Streaming<DeltaDiscoveryRequest>,
+        requests: &mut Requests,
         changes: &mut watch::Receiver<State>,
         sink: &Sink,
     ) -> Result<(), Status> {
@@ -72,7 +73,7 @@ impl Session {
             let wake = [self.wake, end.at()].into_iter().flatten().min();
             tokio::select! {
                 () = Terms::closed(&mut ready) => return Err(closed()),
-                request = requests.message() => match request? {
+                request = requests.next() => match request? {
                     Some(request) => {
                         self.recognise(&request);
                         self.handle(&Input::Request(&request), sink).await?;

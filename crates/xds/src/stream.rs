@@ -33,7 +33,7 @@ use gatehouse_model::{Body, ResourceType, Target};
 use self::depart::Departures;
 use self::gate::Gates;
 use self::holds::Holds;
-use self::sub::{Pending, Sub};
+use self::sub::{Name, Pending, Sub};
 use crate::config::Config;
 use crate::event::Notice;
 use crate::resource::{PerType, table_of};
@@ -162,9 +162,8 @@ impl Stream {
     pub fn doubts(&self) -> BTreeSet<Target> {
         let mut doubts = self.doubts.clone();
         for kind in ResourceType::ALL {
-            let uncertain =
-                self.subs[kind].names.iter().filter(|(_, name)| name.uncertain || name.flying > 0);
-            doubts.extend(uncertain.map(|(name, _)| (kind, name.clone())));
+            let uncertain = self.subs[kind].names.iter().filter(|name| name.uncertain || name.flying > 0);
+            doubts.extend(uncertain.map(|name| (kind, name.name().clone())));
         }
         doubts
     }
@@ -181,7 +180,7 @@ impl Stream {
 
     /// The version of a resource that the client is known to have.
     pub fn held(&self, kind: ResourceType, name: &str) -> Option<&Arc<str>> {
-        self.subs[kind].names.get(name).filter(|name| !name.uncertain)?.held.as_ref()
+        self.subs[kind].names.get(name).filter(|name| !name.uncertain)?.held()
     }
 
     /// Queues what changed since the cursor: cost follows the change.
@@ -197,7 +196,8 @@ impl Stream {
     /// Looks at every name once: for a new stream, and for one that is so late that the log no longer reaches back.
     fn resync(&mut self, table: &Table) {
         for kind in ResourceType::ALL {
-            let mut names: BTreeSet<Arc<str>> = self.subs[kind].names.keys().cloned().collect();
+            let mut names: BTreeSet<Arc<str>> =
+                self.subs[kind].names.iter().map(Name::name).cloned().collect();
             if self.subs[kind].wildcard {
                 names.extend(table.names(kind).cloned());
             }
@@ -213,7 +213,7 @@ impl Stream {
             Change::Resource((ResourceType::Cluster, name)) => self.cluster_changed(name, table),
             Change::Resource((kind, name)) => self.resource_changed(*kind, name, table),
             Change::Need(watch, target) => self.check_need(*watch, target, table),
-            Change::Watch(watch) => self.holds.touch(*watch),
+            Change::Watch(watch) => self.holds.renew(*watch),
         }
     }
 

@@ -16,7 +16,7 @@ use gatehouse_model::{Edge, ResourceType, Target};
 use self::edges::Edges;
 use self::watches::Watches;
 pub use self::watches::{Need, Watch, WatchChange};
-use crate::resource::{PerType, Resource};
+use crate::resource::{Label, PerType, Resource};
 
 /// Names that were removed and are still in the log; beyond it the oldest are forgotten.
 const REMEMBERED_REMOVALS: usize = 4096;
@@ -52,14 +52,22 @@ pub(crate) enum Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) resource: Resource,
+    pub(crate) label: Arc<Label>,
     pub(crate) seen: Option<Instant>,
+}
+
+impl Entry {
+    fn new(resource: Resource, seen: Option<Instant>) -> Self {
+        let label = Label { name: resource.name.clone(), version: Some(resource.version.clone()) };
+        Self { resource, label: Arc::new(label), seen }
+    }
 }
 
 /// A cluster that left the table and that clients may still use.
 #[derive(Clone, Debug)]
 struct Tombstone {
     /// Its endpoints at removal; newer ones in the table win.
-    endpoints: Option<Entry>,
+    endpoints: Option<Box<Entry>>,
     linger: Duration,
     expires: Instant,
 }
@@ -86,7 +94,8 @@ pub struct Table {
     removals: VecDeque<u64>,
     /// Removals up to this position may have been forgotten.
     floor: u64,
-    live: PerType<BTreeMap<Arc<str>, Entry>>,
+    /// Boxed: a tree keeps room for about twice what is in it.
+    live: PerType<BTreeMap<Arc<str>, Box<Entry>>>,
     tombstones: BTreeMap<Arc<str>, Tombstone>,
     secrets: BTreeMap<Arc<str>, Retired>,
     /// When tombstones and retired secrets end; may name some that came back before.
@@ -135,10 +144,21 @@ impl Table {
 
     /// The entry of that name; the endpoints of a cluster that left stay visible while clients may use it.
     pub(crate) fn entry(&self, kind: ResourceType, name: &str) -> Option<&Entry> {
-        self.live[kind].get(name).or_else(|| match kind {
-            ResourceType::Endpoint => self.tombstones.get(name)?.endpoints.as_ref(),
+        self.live[kind].get(name).map(|entry| &**entry).or_else(|| match kind {
+            ResourceType::Endpoint => self.tombstones.get(name)?.endpoints.as_deref(),
             _ => None,
         })
+    }
+
+    /// The label of a name and version, the table's own if that is its version.
+    pub(crate) fn label(&self, kind: ResourceType, name: &str, version: &str) -> Arc<Label> {
+        match self.entry(kind, name) {
+            Some(entry) if *entry.resource.version == *version => entry.label.clone(),
+            Some(entry) => {
+                Arc::new(Label { name: entry.resource.name.clone(), version: Some(version.into()) })
+            }
+            None => Arc::new(Label { name: name.into(), version: Some(version.into()) }),
+        }
     }
 
     pub(crate) fn contains(&self, kind: ResourceType, name: &str) -> bool {
@@ -185,7 +205,7 @@ impl Table {
         if self.live[kind].get(&name).is_some_and(|old| old.resource == resource) {
             return;
         }
-        self.live[kind].insert(name.clone(), Entry { resource, seen });
+        self.live[kind].insert(name.clone(), Box::new(Entry::new(resource, seen)));
         match kind {
             ResourceType::Cluster => {
                 self.tombstones.remove(&name);

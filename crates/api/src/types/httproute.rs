@@ -36,7 +36,7 @@ pub struct HTTPRouteSpec {
     pub rules: Vec<HTTPRouteRule>,
 }
 
-/// Matches and what happens to the requests they match.
+/// Matches and what happens to the requests they match. What few rules have is boxed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HTTPRouteRule {
@@ -54,13 +54,13 @@ pub struct HTTPRouteRule {
     pub backend_refs: Vec<BackendRef>,
     /// How long requests may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<HTTPRouteTimeouts>,
+    pub timeouts: Option<Box<HTTPRouteTimeouts>>,
     /// When requests are tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<HTTPRouteRetry>,
+    pub retry: Option<Box<HTTPRouteRetry>>,
     /// How sessions stay on one backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_persistence: Option<SessionPersistence>,
+    pub session_persistence: Option<Box<SessionPersistence>>,
 }
 
 /// A condition on requests; all parts must hold.

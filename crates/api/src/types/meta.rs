@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::null_default;
 
@@ -31,8 +31,8 @@ pub struct Meta {
     /// Labels by key.
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations by key.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
+    /// Annotations by key, without the copy of the whole object that `kubectl apply` leaves there.
+    #[serde(default, deserialize_with = "annotations", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The API server's opaque version of the stored object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +44,12 @@ impl Meta {
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
+}
+
+fn annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let mut annotations: BTreeMap<String, String> = null_default(deserializer)?;
+    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    Ok(annotations)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

@@ -29,7 +29,7 @@ pub fn virtual_host<'a>(
 ) -> Bytes {
     let mut bytes = head(table, host).encode_to_vec();
     fragments.for_each(|fragment| bytes.extend_from_slice(fragment));
-    bytes.into()
+    bytes.into_boxed_slice().into()
 }
 
 /// A `VirtualHost` that answers every request with a status code: 421 for hosts of another listener.

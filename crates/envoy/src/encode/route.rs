@@ -63,7 +63,7 @@ pub fn route(route: &HttpRoute) -> Result<RouteFragments, Invalid> {
     }
     let clusters = clusters(&shares);
     let longest_timeout = if clusters.is_empty() { Duration::ZERO } else { policy::longest_timeout(route) };
-    Ok(RouteFragments { bytes: bytes.into(), clusters, longest_timeout })
+    Ok(RouteFragments { bytes: bytes.into_boxed_slice().into(), clusters, longest_timeout })
 }
 
 /// The routes of one share: one, or two for a redirect whose port depends on the `Host` header.

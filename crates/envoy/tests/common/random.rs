@@ -123,7 +123,7 @@ fn action() -> impl Strategy<Value = Action> {
     let backend = (target, any::<u32>(), filters).prop_map(|(target, weight, filters)| WeightedBackend {
         target,
         weight: weight % 1_000_001,
-        filters,
+        filters: filters.into(),
     });
     prop_oneof![
         4 => vec(backend, 0..4).prop_map(Action::Forward),

@@ -46,16 +46,16 @@ pub(crate) fn backend(cluster: &str, weight: u32) -> WeightedBackend {
     WeightedBackend {
         target: Target::Cluster(ClusterName(cluster.into())),
         weight,
-        filters: Filters::default(),
+        filters: std::sync::Arc::default(),
     }
 }
 
 pub(crate) fn backend_with(cluster: &str, weight: u32, filters: Filters) -> WeightedBackend {
-    WeightedBackend { filters, ..backend(cluster, weight) }
+    WeightedBackend { filters: filters.into(), ..backend(cluster, weight) }
 }
 
 pub(crate) fn invalid_backend(weight: u32) -> WeightedBackend {
-    WeightedBackend { target: Target::Status(500), weight, filters: Filters::default() }
+    WeightedBackend { target: Target::Status(500), weight, filters: std::sync::Arc::default() }
 }
 
 pub(crate) fn redirect(prefix: &str, to: Redirect) -> HttpRoute {

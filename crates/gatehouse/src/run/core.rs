@@ -53,10 +53,11 @@ pub(crate) struct Core {
     known_fleets: BTreeSet<FleetKey>,
     document: SharedDocument,
     metrics: CoreMetrics,
-    /// By watch id; an id stands for one version only, so that a late answer is not taken for a newer one.
-    watched: HashMap<u64, Watched>,
+    /// By watch id; an id stands for one version only, so that a late answer is not taken for a newer one. Trees, since all
+    /// hosts are watched at the start and hardly one later: hash tables would keep the room.
+    watched: BTreeMap<u64, Watched>,
     needs_watches: HashMap<WatchKey, u64>,
-    host_watches: HashMap<(FleetKey, Arc<str>), u64>,
+    host_watches: BTreeMap<(FleetKey, Arc<str>), u64>,
     /// Watches of hosts that were answered: a host is watched only until a proxy has it.
     answered: BTreeMap<FleetKey, Vec<u64>>,
     next_watch: u64,
@@ -85,9 +86,9 @@ impl Core {
             known_fleets: BTreeSet::new(),
             document,
             metrics,
-            watched: HashMap::new(),
+            watched: BTreeMap::new(),
             needs_watches: HashMap::new(),
-            host_watches: HashMap::new(),
+            host_watches: BTreeMap::new(),
             answered: BTreeMap::new(),
             next_watch: 0,
             complete: false,

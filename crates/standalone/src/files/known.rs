@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{FileChange, FileEvent, Judge, Verdict, read::Reading};
+use super::{
+    Extent, FileChange, FileEvent, Judge, Verdict,
+    read::{FileProblem, Reading},
+};
 use crate::digest::Digest;
 
 /// A suspicious text is believed after this long without a change.
@@ -26,10 +29,17 @@ pub(super) enum Decision {
 /// What the listeners know.
 pub(super) struct Known {
     judge: Judge,
-    /// The last change told, by path; never `Gone`.
-    told: BTreeMap<PathBuf, FileChange>,
+    /// What was told last of each path that is not gone.
+    told: BTreeMap<Arc<Path>, Told>,
     /// Texts seen and not told, by path.
     held: BTreeMap<PathBuf, Held>,
+}
+
+/// What is remembered of a change that was told; the text itself is the listeners'.
+#[derive(PartialEq, Eq)]
+enum Told {
+    Content { hash: Digest, extent: Extent },
+    Unusable(FileProblem),
 }
 
 /// A text not yet believed.
@@ -44,12 +54,12 @@ impl Known {
     }
 
     /// Paths told and not gone.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Arc<Path>> {
         self.told.keys()
     }
 
     /// Compares a reading with what was told.
-    pub(super) fn decide(&mut self, path: &Path, reading: Reading, now: Instant) -> Decision {
+    pub(super) fn decide(&mut self, path: &Arc<Path>, reading: Reading, now: Instant) -> Decision {
         let change = match reading {
             Reading::Missing => FileChange::Gone,
             Reading::Problem(problem) => FileChange::Unusable(problem),
@@ -61,25 +71,26 @@ impl Known {
                 FileChange::Content { text: text.into(), hash }
             }
         };
-        self.held.remove(path);
+        self.held.remove(&**path);
         self.tell(path, change)
     }
 
-    fn tell(&mut self, path: &Path, change: FileChange) -> Decision {
-        let before = self.told.get(path);
-        let same = match &change {
-            FileChange::Gone => before.is_none(),
-            _ => before == Some(&change),
+    fn tell(&mut self, path: &Arc<Path>, change: FileChange) -> Decision {
+        let new = match &change {
+            FileChange::Content { text, hash } => {
+                Some(Told::Content { hash: *hash, extent: Extent::of(text) })
+            }
+            FileChange::Unusable(problem) => Some(Told::Unusable(problem.clone())),
+            FileChange::Gone => None,
         };
-        if same {
+        if self.told.get(path) == new.as_ref() {
             return Decision::Same;
         }
-        if change == FileChange::Gone {
-            self.told.remove(path);
-        } else {
-            self.told.insert(path.to_owned(), change.clone());
+        match new {
+            Some(new) => drop(self.told.insert(path.clone(), new)),
+            None => drop(self.told.remove(path)),
         }
-        Decision::Tell(FileEvent { path: Arc::from(path), change })
+        Decision::Tell(FileEvent { path: path.clone(), change })
     }
 
     /// Until when a text is not to be believed.
@@ -91,14 +102,14 @@ impl Known {
         modified: Option<SystemTime>,
         now: Instant,
     ) -> Option<Instant> {
-        let Some(FileChange::Content { text: before, hash: told }) = self.told.get(path) else { return None };
+        let Some(Told::Content { hash: told, extent }) = self.told.get(path) else { return None };
         if *told == hash || settled(modified) {
             return None;
         }
         if let Some(held) = self.held.get(path).filter(|held| held.hash == hash) {
             return (now < held.until).then_some(held.until);
         }
-        if !text.is_empty() && (self.judge)(path, before, text) == Verdict::Plausible {
+        if !text.is_empty() && (self.judge)(path, *extent, text) == Verdict::Plausible {
             return None;
         }
         let until = now + BELIEVED_AFTER;

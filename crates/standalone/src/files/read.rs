@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, Metadata},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::Path,
@@ -29,25 +30,16 @@ pub enum FileProblem {
     TooLarge,
 }
 
-/// What differs when a file was written or replaced.
+/// What differs when a file was written or replaced, as a hash: one is kept for each file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Signature {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+pub(super) struct Signature(u64);
 
 impl Signature {
     pub(super) fn of(meta: &Metadata) -> Self {
-        Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
+        let modified = (meta.mtime(), meta.mtime_nsec());
+        let changed = (meta.ctime(), meta.ctime_nsec());
+        let parts = (meta.dev(), meta.ino(), meta.size(), modified, changed);
+        Self(BuildHasherDefault::<DefaultHasher>::default().hash_one(parts))
     }
 }
 

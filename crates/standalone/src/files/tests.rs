@@ -259,7 +259,7 @@ async fn short_text_of_an_old_file_is_believed_at_once() {
 async fn caller_can_doubt_a_text() {
     let mut fixture = Fixture::with(&[("a.yaml", "one two")], |source| {
         source.judge(|path, before, now| {
-            assert!(path.ends_with("a.yaml") && before == "one two");
+            assert!(path.ends_with("a.yaml") && before == Extent { bytes: 7, documents: 1 });
             if now.contains("two") { Verdict::Plausible } else { Verdict::Suspicious }
         })
     })
@@ -524,4 +524,12 @@ async fn dropped_updates_end_the_thread() {
         tokio::task::yield_now().await;
     }
     drop(dir);
+}
+
+#[test]
+fn documents_are_counted_by_their_separators() {
+    let documents = |text| Extent::of(text).documents;
+    assert_eq!(documents(""), 0);
+    assert_eq!(documents("a: 1\nb: 2\n"), 1);
+    assert_eq!(documents("---\n# only words\n---\na: 1\n---\n\n--- {b: 2}\n"), 2);
 }

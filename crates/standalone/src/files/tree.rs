@@ -5,6 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs, io,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     /// Without symbolic links: what watch events name.
-    pub(super) real: PathBuf,
+    pub(super) real: Arc<Path>,
     pub(super) signature: Signature,
 }
 
@@ -35,11 +36,11 @@ pub(super) struct Interest {
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     /// Every file by the path under which it is given out. No two have the same real path.
-    pub(super) files: BTreeMap<PathBuf, Found>,
+    pub(super) files: BTreeMap<Arc<Path>, Found>,
     /// Every directory to watch, by real path.
     pub(super) dirs: BTreeMap<PathBuf, Interest>,
     /// The path under which a real file is given out; the inverse of `files`.
-    pub(super) logical: BTreeMap<PathBuf, PathBuf>,
+    pub(super) logical: BTreeMap<Arc<Path>, Arc<Path>>,
     /// Directories and links that the system refuses to show: what was below them is not known to be gone.
     pub(super) unread: BTreeMap<PathBuf, FileProblem>,
     /// A link makes one file's change another path's change, so the walk cannot be patched in place.
@@ -57,7 +58,7 @@ impl Tree {
     }
 
     /// Adds a plain file that appeared as `logical`.
-    pub(super) fn insert(&mut self, logical: PathBuf, found: Found) {
+    pub(super) fn insert(&mut self, logical: Arc<Path>, found: Found) {
         self.logical.insert(found.real.clone(), logical.clone());
         self.files.insert(logical, found);
     }
@@ -72,7 +73,7 @@ impl Tree {
     /// The path under which `real` is, or if it were a file would be, given out.
     pub(super) fn logical_of(&self, real: &Path) -> Option<PathBuf> {
         if let Some(logical) = self.logical.get(real) {
-            return Some(logical.clone());
+            return Some(logical.to_path_buf());
         }
         let name = real.file_name()?;
         let walked_as = self.dirs.get(real.parent()?)?.walked_as.as_ref()?;
@@ -172,7 +173,9 @@ impl Walk<'_> {
     }
 
     fn file(&mut self, path: PathBuf, real: PathBuf, meta: &fs::Metadata) {
-        if !self.tree.logical.contains_key(&real) {
+        if !self.tree.logical.contains_key(&*real) {
+            let path: Arc<Path> = path.into();
+            let real = if *path == *real { path.clone() } else { real.into() };
             self.tree.insert(path, Found { real, signature: Signature::of(meta) });
         }
     }

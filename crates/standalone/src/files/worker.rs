@@ -78,7 +78,7 @@ impl Worker {
         self.streams.extend(streams);
         let mut events: Vec<_> = stdin.map(|text| stdin_event(&text)).into_iter().collect();
         let mut due = self.walk();
-        due.extend(self.streams.iter().cloned());
+        due.extend(self.streams.iter().map(|path| Arc::from(path.as_path())));
         events.extend(self.read_all(due, Instant::now()));
         events.sort_by(|a, b| a.path.cmp(&b.path));
         self.send(BatchKind::InitialComplete, events)
@@ -101,7 +101,7 @@ impl Worker {
             }
         }
         let now = Instant::now();
-        let mut due: BTreeSet<_> = self.changes.take_files(now).into_iter().collect();
+        let mut due: BTreeSet<Arc<Path>> = self.changes.take_files(now).into_iter().map(Arc::from).collect();
         // Each is looked at: those that leave the tree's shape as it is are patched in.
         let reshaped = due.iter().filter(|path| self.reshapes(path)).count() > 0;
         // A polling worker wakes to walk, or for a held file; walking then too does no harm.
@@ -158,10 +158,11 @@ impl Worker {
         match fs::symlink_metadata(logical) {
             Ok(meta) if meta.is_file() => {
                 let Ok(real) = fs::canonicalize(logical) else { return true };
-                let moved = known.is_some_and(|found| found.real != real);
-                let claimed = known.is_none() && self.tree.logical.contains_key(&real);
+                let moved = known.is_some_and(|found| *found.real != *real);
+                let claimed = known.is_none() && self.tree.logical.contains_key(&*real);
                 if !moved && !claimed {
-                    self.tree.insert(logical.to_owned(), Found { real, signature: Signature::of(&meta) });
+                    let found = Found { real: real.into(), signature: Signature::of(&meta) };
+                    self.tree.insert(logical.into(), found);
                 }
                 moved || claimed
             }
@@ -176,7 +177,7 @@ impl Worker {
     }
 
     /// Walks the tree and returns the paths that came, went or look changed.
-    fn walk(&mut self) -> BTreeSet<PathBuf> {
+    fn walk(&mut self) -> BTreeSet<Arc<Path>> {
         let start = Instant::now();
         let watches = &mut self.watches;
         let tree = Tree::walk(&self.roots, &mut |dir| watches.add(dir));
@@ -191,16 +192,17 @@ impl Worker {
         }
         let Tree { files, unread, .. } = &self.tree;
         let gone =
-            self.known.paths().filter(|path| !files.contains_key(*path) && !self.streams.contains(*path));
+            self.known.paths().filter(|path| !files.contains_key(*path) && !self.streams.contains(&***path));
         let changed = files.iter().filter(|(path, found)| before.files.get(*path) != Some(*found));
-        gone.chain(changed.map(|(path, _)| path)).chain(unread.keys()).cloned().collect()
+        let unread = unread.keys().map(|path| Arc::from(path.as_path()));
+        gone.chain(changed.map(|(path, _)| path)).cloned().chain(unread).collect()
     }
 
     /// Files below a directory that cannot be listed just now (too many open files, say) are not gone.
     fn keep_unseen(&mut self, before: &Tree) {
         for (path, found) in &before.files {
             let hidden = self.tree.unread.keys().any(|dir| path.starts_with(dir));
-            if hidden && !self.tree.files.contains_key(path) && !self.tree.unread.contains_key(path) {
+            if hidden && !self.tree.files.contains_key(path) && !self.tree.unread.contains_key(&**path) {
                 self.tree.insert(path.clone(), found.clone());
             }
         }
@@ -215,7 +217,7 @@ impl Worker {
         if ours { read(path) } else { Reading::Missing }
     }
 
-    fn read_all(&mut self, due: BTreeSet<PathBuf>, now: Instant) -> Vec<FileEvent> {
+    fn read_all(&mut self, due: BTreeSet<Arc<Path>>, now: Instant) -> Vec<FileEvent> {
         let mut events = Vec::new();
         for path in due {
             match self.known.decide(&path, self.look(&path), now) {

@@ -27,7 +27,7 @@ fn names(changes: &[ObjectChange]) -> Vec<String> {
     changes
         .iter()
         .map(|change| match change {
-            ObjectChange::Upsert(object) => format!("+{}", object.meta().name),
+            ObjectChange::Upsert(_, object) => format!("+{}", object.meta().name),
             ObjectChange::Remove(key) => format!("-{}", key.name),
         })
         .collect()
@@ -86,7 +86,7 @@ fn first_file_by_path_owns_an_object_that_two_files_hold() {
 fn generation_counts_spec_changes_only() {
     let mut intake = Intake::default();
     let generation = |changes: Vec<ObjectChange>| match changes.first() {
-        Some(ObjectChange::Upsert(object)) => object.meta().generation,
+        Some(ObjectChange::Upsert(_, object)) => object.meta().generation,
         _ => 0,
     };
     assert_eq!(generation(intake.apply(&batch(&[("f", Some(&service(80)))]))), 1);
@@ -98,14 +98,22 @@ fn generation_counts_spec_changes_only() {
 #[test]
 fn shorter_text_that_says_as_much_counts_at_once() {
     let long = service(80) + &"# a comment that goes away\n".repeat(20);
-    assert_eq!(judge(&long, &service(80)), Verdict::Plausible);
+    assert_eq!(judge(Extent::of(&long), &service(80)), Verdict::Plausible);
 }
 
 #[test]
 fn text_cut_short_or_robbed_of_documents_is_suspicious() {
     let many: String = (0..5).map(|n| namespace(&format!("ns-{n}"), "x")).collect();
-    assert_eq!(judge(&many, &namespace("ns-0", "x")), Verdict::Suspicious, "one document of five is left");
-    assert_eq!(judge(&many, ""), Verdict::Suspicious);
+    assert_eq!(
+        judge(Extent::of(&many), &namespace("ns-0", "x")),
+        Verdict::Suspicious,
+        "one document of five is left"
+    );
+    assert_eq!(judge(Extent::of(&many), ""), Verdict::Suspicious);
     let long = service(80) + &"# padding\n".repeat(40);
-    assert_eq!(judge(&long, &service(80)[..30]), Verdict::Suspicious, "cut in the middle of a document");
+    assert_eq!(
+        judge(Extent::of(&long), &service(80)[..30]),
+        Verdict::Suspicious,
+        "cut in the middle of a document"
+    );
 }

@@ -5,21 +5,51 @@
 
 use std::sync::Arc;
 
-use gatehouse_engine::{Graph, Index, Reads};
+use gatehouse_engine::{Graph, Index, Reads, SmallMap};
+use gatehouse_model::listener::TableName;
 use gatehouse_model::{FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
 
 use super::NamespacePolicy;
 use crate::gateways::{GatewayView, ListenerView};
+use crate::http::RedirectContext;
+use crate::names;
 
 /// Listeners that one parentRef may mean: a Gateway, the object that declares them, and one name or all.
 type Section = (NamespacedName, ListenerOwner, Option<Arc<str>>);
 
+/// Where a listener puts its routes: all of them share it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) key: Arc<ListenerKey>,
+    pub(crate) fleet: FleetKey,
+    pub(crate) table: TableName,
+    pub(crate) port: u16,
+    pub(crate) https: bool,
+}
+
+impl Site {
+    fn of(fleet: &FleetKey, listener: &ListenerView) -> Self {
+        let ListenerView { key, port, https, .. } = listener;
+        let http_table = || names::http_table(&key.gateway, *port);
+        Self {
+            key: Arc::new(key.clone()),
+            fleet: fleet.clone(),
+            table: if *https { names::https_table(key, *port) } else { http_table() },
+            port: *port,
+            https: *https,
+        }
+    }
+
+    /// What a redirect needs to know of the listener.
+    pub(crate) fn context(&self) -> RedirectContext {
+        RedirectContext { port: self.port, https: self.https }
+    }
+}
+
 /// A listener as a route sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Point {
-    pub(crate) key: ListenerKey,
-    pub(crate) port: u16,
-    pub(crate) https: bool,
+    pub(crate) site: Arc<Site>,
     pub(crate) hostname: Hostname,
     pub(crate) kinds: Vec<RouteKind>,
     pub(crate) namespaces: NamespacePolicy,
@@ -27,11 +57,9 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    fn of(listener: &ListenerView) -> Self {
+    fn of(fleet: &FleetKey, listener: &ListenerView) -> Self {
         Self {
-            key: listener.key.clone(),
-            port: listener.port,
-            https: listener.https,
+            site: Arc::new(Site::of(fleet, listener)),
             hostname: listener.hostname.clone(),
             kinds: listener.kinds.clone(),
             namespaces: listener.namespaces.clone(),
@@ -43,7 +71,8 @@ impl Point {
 /// The pieces of all Gateways of ours.
 #[derive(Debug)]
 pub(crate) struct Points {
-    fleets: Index<NamespacedName, NamespacedName, (), FleetKey>,
+    /// Gateways that are ours.
+    gateways: Index<NamespacedName, NamespacedName, (), ()>,
     sections: Index<NamespacedName, Section, Arc<str>, Arc<Point>>,
     /// The listener of each hostname pattern of a Gateway's port.
     owners: Index<NamespacedName, (NamespacedName, u16, Hostname), (), ListenerKey>,
@@ -52,7 +81,7 @@ pub(crate) struct Points {
 impl Points {
     pub(crate) fn new(graph: &mut Graph) -> Self {
         Self {
-            fleets: Index::new(graph, "points/fleets"),
+            gateways: Index::new(graph, "points/gateways"),
             sections: Index::new(graph, "points/sections"),
             owners: Index::new(graph, "points/owners"),
         }
@@ -60,11 +89,12 @@ impl Points {
 
     /// Replaces the pieces of a Gateway; `None` takes them away.
     pub(crate) fn set(&mut self, graph: &mut Graph, key: &NamespacedName, view: Option<&GatewayView>) {
-        let fleet = view.map(|view| (key.clone(), (), view.fleet.clone()));
-        self.fleets.set(graph, key.clone(), fleet.into_iter().collect());
+        let ours = view.map(|_| (key.clone(), (), ()));
+        self.gateways.set(graph, key.clone(), ours.into_iter().collect());
         let mut sections = Vec::new();
-        for listener in view.iter().flat_map(|view| &view.listeners) {
-            let point = Arc::new(Point::of(listener));
+        let listeners = view.iter().flat_map(|view| view.listeners.iter().map(|l| (&view.fleet, l)));
+        for (fleet, listener) in listeners {
+            let point = Arc::new(Point::of(fleet, listener));
             let name = &listener.key.name;
             for section in [None, Some(name.clone())] {
                 let section = (key.clone(), listener.key.owner.clone(), section);
@@ -82,9 +112,9 @@ impl Points {
         self.owners.set(graph, key.clone(), owners.collect());
     }
 
-    /// The fleet of a Gateway that is ours.
-    pub(crate) fn fleet(&self, reads: &mut Reads, gateway: &NamespacedName) -> Option<FleetKey> {
-        self.fleets.get(reads, gateway)?.get(&()).cloned()
+    /// Whether a Gateway is ours.
+    pub(crate) fn is_ours(&self, reads: &mut Reads, gateway: &NamespacedName) -> bool {
+        self.gateways.get(reads, gateway).is_some()
     }
 
     /// Listeners by name, of one owner of a Gateway: all, or the one of this name.
@@ -96,7 +126,7 @@ impl Points {
         name: Option<&str>,
     ) -> impl Iterator<Item = &Arc<Point>> {
         let section = (gateway.clone(), owner.clone(), name.map(Arc::from));
-        self.sections.get(reads, &section).into_iter().flat_map(std::collections::BTreeMap::values)
+        self.sections.get(reads, &section).into_iter().flat_map(SmallMap::values)
     }
 
     /// The listener that a host pattern belongs to on a port: the most specific one that covers it.

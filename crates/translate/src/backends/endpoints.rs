@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gatehouse_api::types::{
     BackendEndpoint, EndpointAddressType, EndpointConditions, EndpointPort, EndpointSlice, TransportProtocol,
 };
-use gatehouse_engine::Reads;
+use gatehouse_engine::{Reads, SmallMap};
 use gatehouse_model::ResourceType;
 use gatehouse_model::backend::{BackendKind, Endpoint, EndpointAddress, Endpoints, Health};
 
@@ -58,7 +58,7 @@ fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zone
     let service = facts.services.get(reads, &key.object)?;
     let port_name = tcp_port(service, key.port).and_then(|p| p.name.as_deref()).unwrap_or_default();
     let mut zones = Zones::new();
-    for slice in facts.slices_of.get(reads, &key.object).into_iter().flat_map(BTreeMap::values) {
+    for slice in facts.slices_of.get(reads, &key.object).into_iter().flat_map(SmallMap::values) {
         add_slice(&mut zones, slice, port_name);
     }
     Some(zones)

@@ -71,7 +71,7 @@ impl<'a> Claimant<'a> {
 
     fn gateway_before(&self, reads: &mut Reads, port: u16) -> Option<NamespacedName> {
         let claims = self.facts.claims.get(reads, &port)?;
-        let mut before = claims.range(..self.order.clone());
+        let mut before = claims.iter().take_while(|(order, _)| **order < self.order);
         before.find(|(_, rival)| self.overlaps(reads, rival)).map(|((_, key), _)| key.clone())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gatehouse_engine::{Index, Reads, Stage};
+use gatehouse_engine::{Reads, Stage, Tally};
 use gatehouse_model::status::Condition;
 use gatehouse_model::{ListenerKey, NamespacedName, PortKey, RouteKey};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) ports: &'a Stage<PortKey, PortState>,
-    pub(crate) attached: &'a Index<RouteKey, ListenerKey, RouteKey, ()>,
+    pub(crate) attached: &'a Tally<RouteKey, Arc<ListenerKey>>,
 }
 
 /// What the system says through Envoy when the host does not have an address (`EADDRNOTAVAIL`).
@@ -91,7 +91,7 @@ impl<'a> Sources<'a> {
         ];
         let kinds: Vec<_> =
             listener.kinds.iter().map(|k| json!({ "group": GATEWAY_GROUP, "kind": k.as_str() })).collect();
-        let attached = self.attached.len(reads, &listener.key);
+        let attached = self.attached.count(reads, &listener.key);
         Entry {
             json: json!({
                 "name": listener.key.name,

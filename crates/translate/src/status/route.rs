@@ -39,7 +39,8 @@ pub(crate) fn route(
     reads: &mut Reads,
     key: &RouteKey,
 ) -> Option<Value> {
-    let generation = facts.routes.get(reads, key)?.meta().generation;
+    let route = facts.routes.get(reads, key)?;
+    let generation = route.meta().generation;
     let bound = bindings.get(reads, key)?;
     if bound.parents.is_empty() {
         return Some(Value::Null);
@@ -63,7 +64,7 @@ pub(crate) fn route(
         let programmed = refused.or_else(|| backends(facts, reads, parent, lowered));
         conditions.extend(programmed.map(|programmed| programmed.condition(generation)));
         parents.push(json!({
-            "parentRef": parent.reference,
+            "parentRef": route.parent_refs().get(parent.reference),
             "controllerName": controller,
             "conditions": to_json(&conditions),
         }));
@@ -96,7 +97,7 @@ fn backends(
     parent: &ParentBinding,
     lowered: &Lowered,
 ) -> Option<Programmed> {
-    let fleets: BTreeSet<_> = parent.listeners.iter().map(|listener| &listener.fleet).collect();
+    let fleets: BTreeSet<_> = parent.listeners.iter().map(|listener| &listener.site.fleet).collect();
     let mut waits = None;
     for fleet in fleets {
         for cluster in &lowered.clusters {

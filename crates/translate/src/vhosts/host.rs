@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_engine::Change;
+use gatehouse_engine::{Change, SmallMap};
 use gatehouse_model::{Edge, ResourceType};
 use rustc_hash::FxHashMap;
 
+use super::accepted::{Accepted, last_good};
 use super::meanwhile::{Failing, Meanwhile};
 use super::trial::Trial;
 use super::{HostKey, Order};
@@ -33,15 +34,15 @@ pub(super) struct Host {
     pub(super) sum: u128,
     pub(super) live: bool,
     /// Places that changed since a proxy last accepted the host, with what it held there before.
-    unproven: BTreeMap<Order, Option<Arc<Fragment>>>,
+    unproven: SmallMap<Order, Option<Arc<Fragment>>>,
     withheld: BTreeMap<Order, Withheld>,
     /// What it may be until the clusters that it names are ready; nothing while nobody waits.
     pub(super) meanwhile: Option<Box<Meanwhile>>,
-    trial: Option<Trial<Order>>,
+    trial: Option<Box<Trial<Order>>>,
     /// What stood in for others in a version that was accepted during the trial.
     accepted_instead: BTreeSet<FragmentId>,
-    /// The version of the last answer: other proxies may repeat it.
-    answered: Option<Arc<str>>,
+    /// What the last answer was about, by its sum, and whether it was accepted: other proxies may repeat it.
+    answered: Option<(u128, bool)>,
 }
 
 impl Host {
@@ -64,9 +65,7 @@ impl Host {
         change: &Change<HostKey, Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) {
-        let (name, order) = (change.group.name(), &change.order);
-        // The version may come back, with another question behind it.
-        self.answered = None;
+        let (name, order) = (&change.group.name, &change.order);
         let before = match self.withheld.remove(order) {
             Some(withheld) => withheld.instead,
             None => change.old.clone(),
@@ -75,23 +74,28 @@ impl Host {
         let after = match known_bad {
             None => change.new.clone(),
             Some(fragment) => {
-                let instead = last_good(before.as_ref(), fragment).or_else(|| failing(fragment));
-                let instead = instead.filter(|fragment| !refused.contains_key(&fragment.id));
+                let accepted = self.unproven.get(order).unwrap_or(&before).as_ref();
+                let innocent = |fragment: &Arc<Fragment>| !refused.contains_key(&fragment.id);
+                let good = last_good(accepted, fragment).filter(innocent);
+                let proven = good.is_some();
+                let instead = good.or_else(|| failing(fragment).filter(innocent));
                 let same = instead.as_ref().map(|f| &f.id) == before.as_ref().map(|f| &f.id);
-                let proven = same && !self.unproven.contains_key(order);
+                let proven = proven || (same && !self.unproven.contains_key(order));
                 let fragment = fragment.clone();
                 self.withheld.insert(order.clone(), Withheld { fragment, instead: instead.clone(), proven });
                 instead
             }
         };
-        self.replace(out, &name, order, (before.as_ref(), after.as_ref()));
+        self.replace(out, name, order, (before.as_ref(), after.as_ref()));
         if let Some(trial) = &mut self.trial {
             match (&change.new, known_bad) {
                 (Some(_), None) => trial.join(order.clone()),
                 _ => trial.leave(order),
             }
         }
-        self.unproven.entry(order.clone()).or_insert(before);
+        if !self.unproven.contains_key(order) {
+            self.unproven.insert(order.clone(), before);
+        }
     }
 
     /// Counts one fragment out and another in.
@@ -119,50 +123,80 @@ impl Host {
         }
     }
 
-    /// A proxy accepted this version. Returns whether the host must be put together anew.
-    pub(super) fn accepted(&mut self, version: &Arc<str>) -> bool {
+    /// A proxy accepted what it holds. Returns whether the host must be put together anew.
+    pub(super) fn accepted(&mut self) -> bool {
         self.meanwhile = None;
-        for withheld in self.withheld.values_mut() {
-            withheld.proven = true;
-            if self.trial.is_some() {
+        let Some(mut trial) = self.trial.take() else {
+            self.withheld.values_mut().for_each(|withheld| withheld.proven = true);
+            self.unproven = SmallMap::default();
+            return false;
+        };
+        let fresh = self.known().is_none();
+        self.learn(&mut trial, true, fresh);
+        self.trial = Some(trial);
+        fresh
+    }
+
+    /// What an answer says: of what stands in for others, and, if it is `fresh`, of the question.
+    fn learn(&mut self, trial: &mut Trial<Order>, accepted: bool, fresh: bool) {
+        if accepted {
+            for withheld in self.withheld.values_mut() {
+                withheld.proven = true;
                 self.accepted_instead.extend(withheld.instead.as_ref().map(|instead| instead.id.clone()));
             }
         }
-        let Some(trial) = &mut self.trial else {
-            self.unproven.clear();
+        if !fresh {
+            return;
+        }
+        self.answered = Some((self.sum, accepted));
+        if !accepted && trial.replaces() && self.replaces_unproven() {
+            // That may be why: nobody is blamed before it is gone.
+            trial.strip();
+        } else {
+            trial.answer(accepted);
+        }
+    }
+
+    /// What the last answer said, if it was about just what the host holds.
+    fn known(&self) -> Option<bool> {
+        self.answered.filter(|(sum, _)| *sum == self.sum).map(|(_, accepted)| accepted)
+    }
+
+    /// Changes made the question one that is answered: nobody would answer it again. Returns whether that is so.
+    pub(super) fn answers_itself(&mut self) -> bool {
+        let Some((mut trial, accepted)) = self.known().and_then(|known| Some((self.trial.take()?, known)))
+        else {
             return false;
         };
-        if self.answered.as_ref() == Some(version) {
-            return false;
-        }
-        self.answered = Some(version.clone());
-        trial.answer(true);
+        self.learn(&mut trial, accepted, true);
+        self.trial = Some(trial);
         true
     }
 
-    /// A proxy refused this version. Returns whether the host must be put together anew.
-    pub(super) fn refused(&mut self, version: &Arc<str>, holds: impl Fn(&Order) -> bool) -> bool {
-        if self.answered.as_ref() == Some(version) {
+    fn replaces_unproven(&self) -> bool {
+        self.withheld.values().any(|withheld| !withheld.proven && withheld.instead.is_some())
+    }
+
+    /// A proxy refused what it holds. Returns whether the host must be put together anew.
+    pub(super) fn refused<'f>(&mut self, holds: impl Fn(&Order) -> Option<&'f Arc<Fragment>>) -> bool {
+        if let Some(mut trial) = self.trial.take() {
+            let fresh = self.known().is_none();
+            self.learn(&mut trial, false, fresh);
+            self.trial = Some(trial);
+            return fresh;
+        }
+        // What came back to what was accepted is above suspicion.
+        let new = |order: &Order, before: &Option<Arc<Fragment>>| {
+            holds(order).is_some_and(|now| before.as_ref().is_none_or(|before| before.id != now.id))
+        };
+        let suspect =
+            |(order, before): &(&Order, &_)| !self.withheld.contains_key(*order) && new(order, before);
+        let suspects: Vec<_> = self.unproven.iter().filter(suspect).map(|(order, _)| order.clone()).collect();
+        if suspects.is_empty() && !self.replaces_unproven() {
             return false;
         }
-        let replaced = |withheld: &Withheld| !withheld.proven && withheld.instead.is_some();
-        let replaced = self.withheld.values().any(replaced);
-        if let Some(trial) = &mut self.trial {
-            if replaced && trial.replaces() {
-                // That may be why: nobody is blamed before it is gone.
-                trial.strip();
-            } else {
-                trial.answer(false);
-            }
-        } else {
-            let kept_in = |order: &&Order| holds(order) && !self.withheld.contains_key(*order);
-            let suspects: Vec<_> = self.unproven.keys().filter(kept_in).cloned().collect();
-            if suspects.is_empty() && !replaced {
-                return false;
-            }
-            self.trial = Some(Trial::of(suspects));
-        }
-        self.answered = Some(version.clone());
+        self.trial = Some(Box::new(Trial::of(suspects)));
+        self.answered = Some((self.sum, false));
         true
     }
 
@@ -171,10 +205,36 @@ impl Host {
         &mut self,
         out: &mut FleetChange,
         name: &Arc<str>,
-        fragments: &BTreeMap<Order, Arc<Fragment>>,
+        fragments: &SmallMap<Order, Arc<Fragment>>,
         (refused, failing): (&Refused, Failing<'_>),
     ) -> Vec<FragmentId> {
         let Some(mut trial) = self.trial.take() else { return Vec::new() };
+        let unproven = std::mem::take(&mut self.unproven);
+        loop {
+            self.put_question(out, name, (&mut trial, &unproven), fragments, (refused, failing));
+            let Some(accepted) = self.known().filter(|_| !trial.is_over()) else { break };
+            self.learn(&mut trial, accepted, true);
+        }
+        let bad = trial.bad().iter().filter_map(|order| Some(fragments.get(order)?.id.clone())).collect();
+        if trial.is_over() {
+            self.answered = None;
+            self.accepted_instead.clear();
+        } else {
+            self.unproven = unproven;
+            self.trial = Some(trial);
+        }
+        bad
+    }
+
+    /// Makes the host what the trial asks about.
+    fn put_question(
+        &mut self,
+        out: &mut FleetChange,
+        name: &Arc<str>,
+        (trial, unproven): (&mut Trial<Order>, &SmallMap<Order, Option<Arc<Fragment>>>),
+        fragments: &SmallMap<Order, Arc<Fragment>>,
+        (refused, failing): (&Refused, Failing<'_>),
+    ) {
         let known_bad = |order: &Order| fragments.get(order).is_some_and(|f| refused.contains_key(&f.id));
         let known = trial.leave_known(known_bad);
         let mut keep_out = trial.withheld();
@@ -192,9 +252,13 @@ impl Host {
         if !trial.replaces() {
             self.leave_nothing(out, name);
         }
+        let mut before = Accepted::new(unproven);
         for order in &keep_out {
             let Some(fragment) = fragments.get(order) else { continue };
-            let good = last_good(self.unproven.get(order).and_then(Option::as_ref), fragment);
+            let innocent = |other: &Arc<Fragment>| {
+                !refused.contains_key(&other.id) && (other.id != fragment.id || !trial.bad().contains(order))
+            };
+            let good = before.last_good(order, fragment).filter(innocent);
             let accepted = |other: &Arc<Fragment>| self.accepted_instead.contains(&other.id);
             // A rule that answers 500 anyway has no other replacement than nothing.
             let another = |other: &Arc<Fragment>| other.id != fragment.id && !refused.contains_key(&other.id);
@@ -208,14 +272,6 @@ impl Host {
             }
             self.withheld.insert(order.clone(), Withheld { fragment: fragment.clone(), instead, proven });
         }
-        let bad = trial.bad().iter().filter_map(|order| Some(fragments.get(order)?.id.clone())).collect();
-        if trial.is_over() {
-            self.unproven.clear();
-            self.accepted_instead.clear();
-        } else {
-            self.trial = Some(trial);
-        }
-        bad
     }
 }
 
@@ -230,11 +286,6 @@ impl Host {
             self.replace(out, name, &order, (Some(&instead), None));
         }
     }
-}
-
-/// What a proxy held at the same place, if it names no cluster that may be gone: the match is the same.
-fn last_good(old: Option<&Arc<Fragment>>, new: &Fragment) -> Option<Arc<Fragment>> {
-    old.filter(|old| old.clusters.iter().all(|cluster| new.clusters.contains(cluster))).cloned()
 }
 
 pub(super) fn weight(order: &Order, fragment: &Fragment) -> u128 {

@@ -1,8 +1,8 @@
 //! The bytes of what a host may be meanwhile.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gatehouse_engine::SmallMap;
 use gatehouse_model::{Body, Interim};
 use rustc_hash::FxHashSet;
 
@@ -17,13 +17,13 @@ impl Host {
     pub(super) fn interim(
         &mut self,
         key: &HostKey,
-        fragments: Option<&BTreeMap<Order, Arc<Fragment>>>,
+        fragments: Option<&SmallMap<Order, Arc<Fragment>>>,
         version: impl Fn(u128) -> Arc<str>,
         judge: Judge<'_>,
     ) -> Option<Interim> {
         let mut meanwhile = self.meanwhile.take()?;
         let serves = |order: &Order| self.serves(order, fragments?.get(order)?);
-        let all = fragments.into_iter().flatten();
+        let all = fragments.into_iter().flat_map(SmallMap::iter);
         let all = all.filter_map(|(order, fragment)| Some((order, self.serves(order, fragment)?)));
         let interim = match meanwhile.settle(serves, all.clone(), judge) {
             Outcome::Wait => None,

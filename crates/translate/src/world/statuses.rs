@@ -10,12 +10,13 @@ use super::{Changed, World, unique};
 use crate::output::{Outputs, StatusChange};
 use crate::status;
 
-/// A status as JSON text; `null` when there is nothing to say.
+/// A status as JSON text; `null` when there is nothing to say. A tree takes several times the memory, and statuses are kept
+/// only to be compared.
 pub(super) type StatusText = Arc<str>;
 
 impl World {
     pub(super) fn settle_statuses(&mut self, changed: &Changed, outputs: &mut Outputs) {
-        let Self { config, graph, facts, stages, attached, .. } = self;
+        let Self { config, graph, facts, stages, attached, texts, .. } = self;
         for key in &changed.classes {
             stages.class_status.mark(graph, key.clone());
         }
@@ -40,20 +41,17 @@ impl World {
             attached,
         };
         let gateways = &stages.gateways;
+        let mut text = |status: Value| texts.share(&status.to_string());
+        stages.class_status.settle(graph, |r, k| status::class(facts, &stages.classes, r, k).map(&mut text));
+        stages.gateway_status.settle(graph, |r, k| status::gateway(sources, gateways, r, k).map(&mut text));
         stages
-            .class_status
-            .settle(graph, |r, k| status::class(facts, &stages.classes, r, k).map(|status| text(&status)));
-        stages
-            .gateway_status
-            .settle(graph, |r, k| status::gateway(sources, gateways, r, k).map(|status| text(&status)));
-        stages.set_status.settle(graph, |r, k| {
-            status::listener_set(sources, facts, gateways, r, k).map(|status| text(&status))
-        });
+            .set_status
+            .settle(graph, |r, k| status::listener_set(sources, facts, gateways, r, k).map(&mut text));
         stages.route_status.settle(graph, |r, k| {
             status::route(facts, config, &stages.bindings, &stages.lowered, &stages.fragments, r, k)
-                .map(|status| text(&status))
+                .map(&mut text)
         });
-        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k).map(|status| text(&status)));
+        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 
@@ -87,11 +85,6 @@ impl World {
             out.push(status_change(id, generation, stages.backend_status.peek(&key)));
         }
     }
-}
-
-/// JSON as text: a tree takes several times the memory, and statuses are kept only to be compared.
-fn text(status: &Value) -> StatusText {
-    status.to_string().into()
 }
 
 fn status_change(object: ObjectRef, generation: Option<i64>, status: Option<&StatusText>) -> StatusChange {

@@ -81,26 +81,26 @@ impl Stream {
     /// The first cluster that a resource has to wait for. Costs the smaller of the number of clusters that
     /// are not warm and the number of clusters that the resource names.
     pub(super) fn blocker(&self, target: &Target, table: &Table) -> Option<Arc<str>> {
-        let named = table.edges.of(target.0, &target.1)?;
         let missing = table.edges.missing();
         let unknown = !self.subs[ResourceType::Cluster].asked;
-        if unknown || named.len() <= self.gates.cold.len() + missing.len() {
-            return named.keys().find(|cluster| !self.ready(target, cluster)).cloned();
+        let cold = self.gates.cold.len() + missing.len();
+        if unknown || table.edges.of(target).nth(cold).is_none() {
+            return table.edges.of(target).find(|cluster| !self.ready(target, cluster)).cloned();
         }
-        let cold = self.gates.cold.keys().chain(missing).filter(|cluster| named.contains_key(*cluster));
-        cold.into_iter().find(|cluster| !self.ready(target, cluster)).cloned()
+        let cold = self.gates.cold.keys().chain(missing);
+        let mut named = cold.filter(|cluster| table.edges.names(target, cluster));
+        named.find(|cluster| !self.ready(target, cluster)).cloned()
     }
 
     /// All clusters that a resource names and that are not warm.
     fn blockers(&self, target: &Target, table: &Table) -> Vec<Arc<str>> {
-        let named = table.edges.of(target.0, &target.1).into_iter().flat_map(BTreeMap::keys);
-        named.filter(|cluster| !self.warm(cluster)).cloned().collect()
+        table.edges.of(target).filter(|cluster| !self.warm(cluster)).cloned().collect()
     }
 
     /// A cluster of which the client never spoke is not warm.
     fn warm(&self, cluster: &str) -> bool {
         let clusters = &self.subs[ResourceType::Cluster];
-        let held = clusters.names.get(cluster).is_some_and(|name| name.held.is_some());
+        let held = clusters.names.get(cluster).is_some_and(|name| name.held().is_some());
         clusters.asked && held && !self.gates.cold.contains_key(cluster)
     }
 
@@ -237,7 +237,7 @@ impl Stream {
     /// in a moment; before it is initialised it may have the one and not the other.
     pub(super) fn cluster_presented(&mut self, cluster: &Arc<str>, table: &Table) {
         let kind = ResourceType::Endpoint;
-        let held = self.subs[kind].names.get(cluster).is_some_and(|name| name.held.is_some());
+        let held = self.subs[kind].names.get(cluster).is_some_and(|name| name.held().is_some());
         let endpoints = held || !table.contains(kind, cluster);
         self.gates
             .cold

@@ -8,25 +8,31 @@ use gatehouse_model::{ResourceType, Target};
 use super::{Holding, Stream};
 use crate::table::Table;
 
-/// The watches of one stream.
+/// The watches of one stream; what the client holds takes no memory here.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
-    watches: BTreeMap<u64, Hold>,
-    /// Watches to be looked at when the input is handled.
-    touched: BTreeSet<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Hold {
-    /// Needs that the client does not hold.
-    unmet: BTreeSet<Target>,
-    /// Generation and answer that were told last.
-    told: Option<(u64, bool)>,
+    /// Needs that the client does not hold, by watch; a flat set as in the table.
+    unmet: BTreeSet<(u64, Target)>,
+    /// Watches to be looked at when the input is handled, and what was told about their needs; nothing if these are new.
+    touched: BTreeMap<u64, Option<bool>>,
 }
 
 impl Holds {
-    pub(super) fn touch(&mut self, watch: u64) {
-        self.touched.insert(watch);
+    /// The watch has other needs now.
+    pub(super) fn renew(&mut self, watch: u64) {
+        self.touched.insert(watch, None);
+    }
+
+    fn touch(&mut self, watch: u64) {
+        if !self.touched.contains_key(&watch) {
+            self.touched.insert(watch, Some(self.held(watch)));
+        }
+    }
+
+    /// Whether the client holds everything that a watch needs.
+    fn held(&self, watch: u64) -> bool {
+        let first = (watch, (ResourceType::ALL[0], Arc::default()));
+        self.unmet.range(first..).next().is_none_or(|(other, _)| *other != watch)
     }
 }
 
@@ -38,46 +44,43 @@ impl Stream {
             Some(version) => self.held(target.0, &target.1) == Some(version),
             None => true,
         };
-        let unmet = &mut self.holds.watches.entry(watch).or_default().unmet;
+        let need = (watch, target.clone());
         if met {
-            unmet.remove(target);
+            self.holds.unmet.remove(&need);
         } else {
-            unmet.insert(target.clone());
+            self.holds.unmet.insert(need);
         }
     }
 
     /// What the client holds of this name changed.
     pub(super) fn held_changed(&mut self, kind: ResourceType, name: &Arc<str>, table: &Table) {
-        for watch in table.watches.of(kind, name) {
-            self.check_need(watch, &(kind, name.clone()), table);
+        let target = (kind, name.clone());
+        for watch in table.watches.of(&target) {
+            self.check_need(watch, &target, table);
         }
     }
 
     /// Looks at all needs of all watches.
     pub(super) fn reset_holds(&mut self, table: &Table) {
-        for hold in self.holds.watches.values_mut() {
-            hold.unmet.clear();
-        }
-        for (watch, needs) in table.watches.all() {
-            self.holds.touch(watch);
-            for target in needs.keys() {
+        self.holds.unmet.clear();
+        for watch in table.watches.ids() {
+            self.holds.renew(watch);
+            for target in table.watches.needs(watch) {
                 self.check_need(watch, target, table);
             }
         }
     }
 
-    /// Tells what changed: an answer for each new generation, except that "no" is the default.
+    /// Tells what changed: an answer for each new generation.
     pub(super) fn report_holds(&mut self, table: &Table) {
-        for watch in std::mem::take(&mut self.holds.touched) {
+        for (watch, told) in std::mem::take(&mut self.holds.touched) {
             let Some(generation) = table.watches.generation(watch) else {
-                self.holds.watches.remove(&watch);
+                // Its needs were met with its removal, each by an entry of the log or by a look at everything.
                 continue;
             };
-            let hold = self.holds.watches.entry(watch).or_default();
-            let all = hold.unmet.is_empty();
-            if hold.told != Some((generation, all)) {
-                hold.told = Some((generation, all));
-                self.out.holdings.push(Holding { watch, generation, held: all });
+            let held = self.holds.held(watch);
+            if told != Some(held) {
+                self.out.holdings.push(Holding { watch, generation, held });
             }
         }
     }

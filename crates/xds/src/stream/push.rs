@@ -1,6 +1,5 @@
 //! From the queue to responses.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -161,7 +160,7 @@ impl Stream {
         let interim = entry.resource.interim.as_deref()?;
         let fits = match interim {
             Interim::Whole => {
-                let mut named = table.edges.of(target.0, &target.1).into_iter().flat_map(BTreeMap::keys);
+                let mut named = table.edges.of(target);
                 named.all(|cluster| self.in_use(target, cluster, table))
             }
             Interim::Instead { body, clusters } => {

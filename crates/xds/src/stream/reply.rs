@@ -40,11 +40,17 @@ impl Stream {
 
     fn accepted(&mut self, kind: ResourceType, flight: Flight, table: &Table) {
         for item in flight.items {
-            let wildcard = self.subs[kind].wildcard;
-            let state = self.subs[kind].name(&item.name);
-            state.held = item.version.clone().filter(|_| wildcard || state.subscribed);
+            let sub = &mut self.subs[kind];
+            let wildcard = sub.wildcard;
+            let state = sub.name(&item.name);
+            match &item.version {
+                Some(version) if wildcard || state.subscribed => {
+                    state.hold(table.label(kind, &item.name, version));
+                }
+                _ => state.hold_nothing(),
+            }
             state.uncertain = false;
-            self.subs[kind].tidy(&item.name);
+            sub.tidy(&item.name);
             if let Some(stamp) = item.stamp {
                 self.settle(kind, stamp);
                 self.clear_refusal(kind, &item.name);
@@ -142,7 +148,7 @@ impl Stream {
             let message = message.to_owned();
             self.out.notices.push(Notice::Refused { target: (kind, item.name.clone()), version, message });
         }
-        let keeps_old = self.subs[kind].names.get(&item.name).is_some_and(|name| name.held.is_some());
+        let keeps_old = self.subs[kind].names.get(&item.name).is_some_and(|name| name.held().is_some());
         if kind == ResourceType::Cluster && keeps_old {
             self.uncool(&item.name);
         }

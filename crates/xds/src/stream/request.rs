@@ -49,12 +49,12 @@ impl Stream {
         sub.first = sub.wildcard && brought.is_empty() && kind != ResourceType::VirtualHost;
         let mut has = BTreeSet::new();
         for (name, version) in brought {
-            let (name, version) = shared(kind, name, version, table);
-            sub.name(&name).held = Some(version);
-            has.insert(name);
+            let label = table.label(kind, name, version);
+            has.insert(label.name.clone());
+            sub.name(&label.name.clone()).hold(label);
         }
         for name in named.iter().filter(|name| *name != EVERYTHING) {
-            let name: Arc<str> = name.as_str().into();
+            let name = shared_name(kind, name, table);
             self.subs[kind].name(&name).subscribed = true;
             // Its cluster may have been sent before this request came.
             let needed =
@@ -113,11 +113,9 @@ impl Stream {
         let (here, later) = doubts.into_iter().partition(|(of, _)| *of == kind);
         self.doubts = later;
         let clusters = &self.subs[ResourceType::Cluster];
-        let wanted = self.subs[ResourceType::Endpoint]
-            .names
-            .iter()
-            .filter(|(_, state)| clusters.asked && state.subscribed);
-        let wanted = wanted.map(|(name, _)| (ResourceType::Cluster, name.clone()));
+        let wanted =
+            self.subs[ResourceType::Endpoint].names.iter().filter(|name| clusters.asked && name.subscribed);
+        let wanted = wanted.map(|name| (ResourceType::Cluster, name.name().clone()));
         let mut zombies: BTreeSet<Target> = here;
         zombies.extend(wanted);
         zombies.retain(|(of, name)| !self.subs[*of].known(name));
@@ -171,7 +169,7 @@ impl Stream {
             }
             return;
         }
-        let name: Arc<str> = name.into();
+        let name = shared_name(kind, name, table);
         self.subs[kind].name(&name).subscribed = true;
         self.queue(kind, &name, pending);
     }
@@ -183,13 +181,13 @@ impl Stream {
             sub.wildcard = false;
             return;
         }
-        let Some((name, mut state)) = sub.names.remove_entry(name) else { return };
+        let Some(state) = sub.names.get_mut(name) else { return };
+        let name = state.name().clone();
         state.subscribed = false;
         if !sub.wildcard {
-            state.held = None;
+            state.hold_nothing();
             state.uncertain = false;
         }
-        sub.names.insert(name.clone(), state);
         sub.tidy(&name);
         self.drop_queued(kind, &name);
         self.clear_refusal(kind, &name);
@@ -202,24 +200,16 @@ impl Stream {
     /// Envoy dropped these with their route configuration, but would say that it has them when it reconnects.
     fn withdraw_virtual_hosts(&mut self, route: &str, table: &Table) {
         let kind = ResourceType::VirtualHost;
-        let known = self.subs[kind]
-            .names
-            .iter()
-            .filter(|(name, state)| state.known() && table_of(name) == Some(route));
-        let names: BTreeSet<Arc<str>> = known.map(|(name, _)| name.clone()).collect();
+        let known =
+            self.subs[kind].names.iter().filter(|name| name.known() && table_of(name.name()) == Some(route));
+        let names: BTreeSet<Arc<str>> = known.map(|name| name.name().clone()).collect();
         for name in names {
             self.queue(kind, &name, Pending { stamp: table.seq(), ..Pending::default() });
         }
     }
 }
 
-/// The table's own handles for a name and version, where it has them: a thousand clients share them.
-fn shared(kind: ResourceType, name: &str, version: &str, table: &Table) -> (Arc<str>, Arc<str>) {
-    match table.entry(kind, name) {
-        Some(entry) if *entry.resource.version == *version => {
-            (entry.resource.name.clone(), entry.resource.version.clone())
-        }
-        Some(entry) => (entry.resource.name.clone(), version.into()),
-        None => (name.into(), version.into()),
-    }
+/// The table's own handle of a name, where it has it: a thousand clients share it.
+fn shared_name(kind: ResourceType, name: &str, table: &Table) -> Arc<str> {
+    table.entry(kind, name).map_or_else(|| name.into(), |entry| entry.resource.name.clone())
 }

@@ -1,10 +1,14 @@
 //! What a stream knows about one resource type: subscription, versions, queue, responses in flight.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+
+use crate::resource::Label;
 
 /// The state of one resource type on one stream.
 // These are independent facts, not a state in disguise.
@@ -18,7 +22,7 @@ pub(super) struct Sub {
     /// A fresh client still waits for its first, complete answer.
     pub(super) first: bool,
     /// Names that the client subscribed to, has, or was sent.
-    pub(super) names: FxHashMap<Arc<str>, Name>,
+    pub(super) names: Names,
     pub(super) queue: Queue,
     /// Responses that are not answered, oldest first.
     pub(super) flights: VecDeque<Flight>,
@@ -33,26 +37,50 @@ pub(super) struct Sub {
 }
 
 /// What a stream knows about one name; kept small, there is one for each name and client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Name {
+    /// The name, and the version that was acknowledged or presented last.
+    label: Arc<Label>,
     pub(super) subscribed: bool,
     /// A response with this name was refused: the client has the held version, the refused one, or none.
     pub(super) uncertain: bool,
     /// Responses with this name that are in flight.
     pub(super) flying: u16,
-    /// The version that was acknowledged or presented last.
-    pub(super) held: Option<Arc<str>>,
 }
 
 impl Name {
+    fn new(name: &Arc<str>) -> Self {
+        let label = Arc::new(Label { name: name.clone(), version: None });
+        Self { label, subscribed: false, uncertain: false, flying: 0 }
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.label.name
+    }
+
+    /// The version that was acknowledged or presented last.
+    pub(super) fn held(&self) -> Option<&Arc<str>> {
+        self.label.version.as_ref()
+    }
+
+    pub(super) fn hold(&mut self, label: Arc<Label>) {
+        self.label = label;
+    }
+
+    pub(super) fn hold_nothing(&mut self) {
+        if self.held().is_some() {
+            self.label = Arc::new(Label { name: self.name().clone(), version: None });
+        }
+    }
+
     /// The client may have a resource of this name.
     pub(super) fn known(&self) -> bool {
-        self.held.is_some() || self.uncertain || self.flying > 0
+        self.held().is_some() || self.uncertain || self.flying > 0
     }
 
     /// The client has exactly this version.
     pub(super) fn holds(&self, version: &str) -> bool {
-        !self.uncertain && self.flying == 0 && self.held.as_deref() == Some(version)
+        !self.uncertain && self.flying == 0 && self.held().is_some_and(|held| **held == *version)
     }
 
     fn idle(&self) -> bool {
@@ -60,9 +88,47 @@ impl Name {
     }
 }
 
+/// What a stream knows about names. A map from names would have each name twice as a wide pointer: this has one thin
+/// pointer to what all streams share.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashTable<Name>);
+
+impl Names {
+    pub(super) fn get(&self, name: &str) -> Option<&Name> {
+        self.0.find(hash(name), |known| **known.name() == *name)
+    }
+
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Name> {
+        self.0.find_mut(hash(name), |known| **known.name() == *name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter()
+    }
+
+    fn or_new(&mut self, name: &Arc<str>) -> &mut Name {
+        let same = |known: &Name| known.name() == name;
+        let entry = self.0.entry(hash(name), same, |known| hash(known.name()));
+        entry.or_insert_with(|| Name::new(name)).into_mut()
+    }
+
+    /// Forgets a name about which there is nothing to know.
+    fn tidy(&mut self, name: &str) {
+        if let Ok(known) = self.0.find_entry(hash(name), |known| **known.name() == *name)
+            && known.get().idle()
+        {
+            known.remove();
+        }
+    }
+}
+
+fn hash(name: &str) -> u64 {
+    FxBuildHasher.hash_one(name)
+}
+
 impl Sub {
     pub(super) fn name(&mut self, name: &Arc<str>) -> &mut Name {
-        self.names.entry(name.clone()).or_default()
+        self.names.or_new(name)
     }
 
     pub(super) fn known(&self, name: &str) -> bool {
@@ -73,11 +139,8 @@ impl Sub {
         self.names.get(name).is_some_and(|name| name.subscribed)
     }
 
-    /// Forgets a name about which there is nothing to know.
     pub(super) fn tidy(&mut self, name: &str) {
-        if self.names.get(name).is_some_and(Name::idle) {
-            self.names.remove(name);
-        }
+        self.names.tidy(name);
     }
 }
 

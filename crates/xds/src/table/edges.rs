@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_model::{Edge, ResourceType};
+use gatehouse_model::{Edge, Target};
 
 use crate::resource::PerType;
 
@@ -18,13 +18,13 @@ struct Use {
     exists: bool,
 }
 
-/// How many parts of a resource name a cluster.
-pub(crate) type Counts = BTreeMap<Arc<str>, i64>;
+/// How many parts of a resource name a cluster: one flat map, since most resources name one.
+type Counts = BTreeMap<(Arc<str>, Arc<str>), i64>;
 
 /// The edges of one table, indexed from both ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Edges {
-    from: PerType<BTreeMap<Arc<str>, Counts>>,
+    from: PerType<Counts>,
     uses: BTreeMap<Arc<str>, Use>,
     /// Named by some resource, but not in the table.
     missing: BTreeSet<Arc<str>>,
@@ -33,16 +33,13 @@ pub(crate) struct Edges {
 impl Edges {
     pub(crate) fn add(&mut self, edge: Edge) {
         let (kind, name) = edge.from;
-        let targets = self.from[kind].entry(name.clone()).or_default();
-        let count = targets.entry(edge.cluster.clone()).or_default();
-        let before = *count;
-        *count += i64::from(edge.delta);
-        let after = *count;
+        let key = (name, edge.cluster.clone());
+        let before = self.from[kind].get(&key).copied().unwrap_or_default();
+        let after = before + i64::from(edge.delta);
         if after == 0 {
-            targets.remove(&edge.cluster);
-            if targets.is_empty() {
-                self.from[kind].remove(&name);
-            }
+            self.from[kind].remove(&key);
+        } else {
+            self.from[kind].insert(key, after);
         }
         let usage = self.uses.entry(edge.cluster.clone()).or_default();
         usage.longest = usage.longest.max(edge.linger);
@@ -79,8 +76,17 @@ impl Edges {
     }
 
     /// The clusters that a resource names.
-    pub(crate) fn of(&self, kind: ResourceType, name: &str) -> Option<&Counts> {
-        self.from[kind].get(name)
+    pub(crate) fn of(&self, (kind, name): &Target) -> impl Iterator<Item = &Arc<str>> {
+        let edges = self.from[*kind].range((name.clone(), Arc::default())..);
+        edges
+            .map(|((from, cluster), _)| (from, cluster))
+            .take_while(move |(from, _)| *from == name)
+            .map(|(_, c)| c)
+    }
+
+    /// Whether a resource names a cluster.
+    pub(crate) fn names(&self, (kind, name): &Target, cluster: &Arc<str>) -> bool {
+        self.from[*kind].contains_key(&(name.clone(), cluster.clone()))
     }
 
     /// Clusters that are named and do not exist.

@@ -38,18 +38,25 @@ pub enum WatchChange {
     Remove(u64),
 }
 
-#[derive(Clone, Debug, Default)]
-struct Needs {
-    /// Counts changes, so that answers about older needs are told apart.
-    generation: u64,
-    versions: BTreeMap<Target, Arc<str>>,
+impl WatchChange {
+    /// The watch that changes.
+    pub(crate) fn id(&self) -> u64 {
+        match self {
+            Self::Set(watch) => watch.id,
+            Self::Patch { id, .. } | Self::Remove(id) => *id,
+        }
+    }
 }
 
+/// Flat maps throughout: there may be a watch for each virtual host, most of them with one need.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watches {
-    needs: BTreeMap<u64, Needs>,
+    /// All watches; the generation counts changes, so that answers about older needs are told apart.
+    generation: BTreeMap<u64, u64>,
+    /// The version that a watch needs of a name.
+    versions: BTreeMap<(u64, Target), Arc<str>>,
     /// Which watches need a name.
-    index: PerType<BTreeMap<Arc<str>, BTreeSet<u64>>>,
+    index: PerType<BTreeSet<(Arc<str>, u64)>>,
     /// Generations are unique in a table, so that a watch that is removed and set again is another one.
     generations: u64,
 }
@@ -62,15 +69,15 @@ impl Watches {
             match change {
                 WatchChange::Set(watch) => {
                     let new: BTreeSet<Target> = watch.needs.iter().map(|(k, n, _)| (*k, n.clone())).collect();
-                    let old = self.needs.get(&watch.id).map(|needs| needs.versions.keys());
-                    let unset = old.into_iter().flatten().filter(|t| !new.contains(t)).cloned().collect();
+                    let unset = self.needs(watch.id).filter(|t| !new.contains(t)).cloned().collect();
                     self.patch(watch.id, watch.needs, unset, &mut log);
                 }
                 WatchChange::Patch { id, set, unset } => self.patch(id, set, unset, &mut log),
                 WatchChange::Remove(id) => {
-                    let old = self.needs.remove(&id).unwrap_or_default();
-                    for target in old.versions.into_keys() {
-                        self.unindex(id, &target);
+                    self.generation.remove(&id);
+                    let old: Vec<Target> = self.needs(id).cloned().collect();
+                    for target in old {
+                        self.unset(id, &target);
                         log.push((Change::Need(id, target), true));
                     }
                     log.push((Change::Watch(id), true));
@@ -81,18 +88,18 @@ impl Watches {
     }
 
     fn patch(&mut self, id: u64, set: Vec<Need>, unset: Vec<Target>, log: &mut Vec<(Change, bool)>) {
-        let fresh = !self.needs.contains_key(&id);
+        let fresh = !self.generation.contains_key(&id);
         let before = log.len();
-        let needs = self.needs.entry(id).or_default();
         for target in unset {
-            if needs.versions.remove(&target).is_some() {
+            if self.unset(id, &target) {
                 log.push((Change::Need(id, target), true));
             }
         }
         for (kind, name, version) in set {
             let target = (kind, name);
-            if needs.versions.get(&target) != Some(&version) {
-                needs.versions.insert(target.clone(), version);
+            if self.version(id, &target) != Some(&version) {
+                self.index[target.0].insert((target.1.clone(), id));
+                self.versions.insert((id, target.clone()), version);
                 log.push((Change::Need(id, target), false));
             }
         }
@@ -100,49 +107,43 @@ impl Watches {
             return;
         }
         self.generations += 1;
-        needs.generation = self.generations;
-        for (change, _) in &log[before..] {
-            if let Change::Need(_, target) = change {
-                self.reindex(id, target);
-            }
-        }
+        self.generation.insert(id, self.generations);
         log.push((Change::Watch(id), false));
     }
 
-    fn reindex(&mut self, id: u64, target: &Target) {
-        if self.version(id, target).is_some() {
-            self.index[target.0].entry(target.1.clone()).or_default().insert(id);
-        } else {
-            self.unindex(id, target);
-        }
-    }
-
-    fn unindex(&mut self, id: u64, (kind, name): &Target) {
-        if let Some(ids) = self.index[*kind].get_mut(name) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.index[*kind].remove(name);
-            }
-        }
+    /// Returns whether the need was there.
+    fn unset(&mut self, id: u64, target: &Target) -> bool {
+        self.index[target.0].remove(&(target.1.clone(), id));
+        self.versions.remove(&(id, target.clone())).is_some()
     }
 
     /// The version that a watch needs of a name.
     pub(crate) fn version(&self, id: u64, target: &Target) -> Option<&Arc<str>> {
-        self.needs.get(&id)?.versions.get(target)
+        self.versions.get(&(id, target.clone()))
     }
 
     /// The generation of a watch; it changes with its needs.
     pub(crate) fn generation(&self, id: u64) -> Option<u64> {
-        self.needs.get(&id).map(|needs| needs.generation)
+        self.generation.get(&id).copied()
     }
 
     /// Which watches need a name.
-    pub(crate) fn of(&self, kind: ResourceType, name: &str) -> impl Iterator<Item = u64> {
-        self.index[kind].get(name).into_iter().flatten().copied()
+    pub(crate) fn of(&self, (kind, name): &Target) -> impl Iterator<Item = u64> {
+        self.index[*kind].range((name.clone(), u64::MIN)..=(name.clone(), u64::MAX)).map(|(_, id)| *id)
     }
 
-    /// All watches with their needs.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &BTreeMap<Target, Arc<str>>)> {
-        self.needs.iter().map(|(id, needs)| (*id, &needs.versions))
+    /// What a watch needs.
+    pub(crate) fn needs(&self, id: u64) -> impl Iterator<Item = &Target> {
+        let first = (id, (ResourceType::ALL[0], Arc::default()));
+        self.versions
+            .range(first..)
+            .map(|((id, target), _)| (id, target))
+            .take_while(move |(of, _)| **of == id)
+            .map(|(_, t)| t)
+    }
+
+    /// All watches.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.generation.keys().copied()
     }
 }

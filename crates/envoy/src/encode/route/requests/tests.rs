@@ -24,7 +24,7 @@ fn matches(path: PathMatch, method: Option<&str>, header: Option<(&str, &str)>) 
 
 fn to(cluster: &str, weight: u32) -> WeightedBackend {
     let target = Target::Cluster(ClusterName(cluster.into()));
-    WeightedBackend { target, weight, filters: Filters::default() }
+    WeightedBackend { target, weight, filters: Arc::default() }
 }
 
 fn fragment(matches: HttpMatch, filters: Filters, backends: Vec<WeightedBackend>) -> bytes::Bytes {
@@ -95,7 +95,7 @@ fn shares_of_a_split_rule_are_for_the_same_requests() {
         filters
     };
     let split = vec![
-        WeightedBackend { filters: removing("x"), ..to("b", 1) },
+        WeightedBackend { filters: removing("x").into(), ..to("b", 1) },
         WeightedBackend { target: Target::Status(500), ..to("c", 1) },
     ];
     let split = fragment(m(), Filters::default(), split);
