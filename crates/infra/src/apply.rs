@@ -18,7 +18,7 @@ mod state;
 mod supervisor;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_model::FleetKey;
@@ -33,6 +33,8 @@ use crate::settings::Settings;
 pub struct WantedChange {
     /// New or changed plans; `None` ends a fleet.
     pub fleets: BTreeMap<FleetKey, Option<Arc<FleetPlan>>>,
+    /// Fleets that are wanted without a plan that could be followed: what stands stays as it is.
+    pub kept: BTreeSet<FleetKey>,
     /// Every fleet that is wanted was named by now: objects of others are left over from a time when nobody watched, and
     /// go. Stays true.
     pub complete: bool,
@@ -63,6 +65,8 @@ pub enum AddressKind {
 pub struct InfraState {
     /// Where clients reach it.
     pub addresses: Vec<(AddressKind, String)>,
+    /// ServiceAccounts, by namespace and name, that its pods run as; sorted.
+    pub accounts: Vec<(String, String)>,
     /// Pods that are ready.
     pub ready_replicas: u32,
     /// Pods that there should be.

@@ -75,9 +75,9 @@ fn dns_label(text: &str, identity: &str, naming: Naming) -> String {
     }
 }
 
-pub(crate) fn namespace<'a>(plan: &'a FleetPlan, settings: &'a Settings) -> &'a str {
+pub(crate) fn namespace<'a>(fleet: &'a FleetKey, settings: &'a Settings) -> &'a str {
     match settings.placement {
-        Placement::GatewayNamespace => &plan.fleet.0.namespace,
+        Placement::GatewayNamespace => &fleet.0.namespace,
         Placement::ControllerNamespace => &settings.controller_namespace,
     }
 }

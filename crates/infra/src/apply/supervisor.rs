@@ -29,6 +29,8 @@ pub(super) struct Supervisor {
     events: mpsc::UnboundedSender<InfraEvent>,
     store: Store,
     wanted: BTreeMap<FleetKey, Arc<FleetPlan>>,
+    /// Wanted as they are, whether or not there was a plan before.
+    kept: BTreeSet<FleetKey>,
     /// Fleets by the namespace and name that their objects have without a hash.
     claims: BTreeMap<(String, String), BTreeSet<FleetKey>>,
     complete: bool,
@@ -60,6 +62,7 @@ impl Supervisor {
             events,
             store: Store::default(),
             wanted: BTreeMap::new(),
+            kept: BTreeSet::new(),
             claims: BTreeMap::new(),
             complete: false,
             entries: BTreeMap::new(),
@@ -108,6 +111,7 @@ impl Supervisor {
         let now = Instant::now();
         for (fleet, plan) in change.fleets {
             self.claim(&fleet, plan.as_deref());
+            self.kept.remove(&fleet);
             let entry = self.entries.entry(fleet.clone()).or_default();
             entry.rendered = None;
             entry.failures = 0;
@@ -117,6 +121,11 @@ impl Supervisor {
                 None => self.wanted.remove(&fleet),
             };
             self.schedule(&fleet, now);
+        }
+        for fleet in change.kept {
+            self.entries.entry(fleet.clone()).or_default();
+            self.kept.insert(fleet.clone());
+            self.report(&fleet);
         }
         if let Some(settings) = change.settings {
             self.settings = settings;
@@ -134,7 +143,7 @@ impl Supervisor {
 
     fn claim(&mut self, fleet: &FleetKey, plan: Option<&FleetPlan>) {
         let place = |plan: &FleetPlan, settings: &Settings| {
-            let namespace = names::namespace(plan, settings).to_owned();
+            let namespace = names::namespace(&plan.fleet, settings).to_owned();
             (namespace, names::object_name(plan, settings, Naming::Plain))
         };
         if let Some(old) = self.wanted.get(fleet) {
@@ -249,6 +258,7 @@ impl Supervisor {
     fn job(&mut self, fleet: &FleetKey) -> Option<Job> {
         let objects = match self.wanted.get(fleet).cloned() {
             Some(plan) => Some(self.render(fleet, &plan)?),
+            None if self.kept.contains(fleet) => return None,
             None if self.complete || self.entries.get(fleet).is_some_and(|entry| entry.ended) => None,
             None => return None,
         };
@@ -281,7 +291,7 @@ impl Supervisor {
 
     /// Who has the plain name keeps it; of several that are new the first in order gets it.
     fn naming(&self, fleet: &FleetKey, plan: &FleetPlan) -> Naming {
-        let namespace = names::namespace(plan, &self.settings).to_owned();
+        let namespace = names::namespace(fleet, &self.settings).to_owned();
         let unhashed = names::object_name(plan, &self.settings, Naming::Plain);
         let hashed = names::object_name(plan, &self.settings, Naming::Hashed);
         let holds = |fleet: &FleetKey, name: &str| {
@@ -314,7 +324,7 @@ impl Supervisor {
 
     fn report(&mut self, fleet: &FleetKey) {
         let Some(entry) = self.entries.get_mut(fleet) else { return };
-        if !self.wanted.contains_key(fleet) {
+        if !self.wanted.contains_key(fleet) && !self.kept.contains(fleet) {
             if !entry.running && entry.due.is_none() && self.store.of_fleet(fleet).next().is_none() {
                 self.entries.remove(fleet);
             }
@@ -326,6 +336,7 @@ impl Supervisor {
         let rendered = entry.rendered.as_ref().and_then(|rendered| rendered.as_ref().ok());
         let wanted = |id: &Id| rendered.is_none_or(|objects| keeps(objects, id));
         let mut state = observe(self.store.of_fleet(fleet), wanted);
+        state.accounts = accounts(rendered, &self.store, fleet, &self.settings);
         entry.amend(&mut state);
         if entry.reported.as_ref() != Some(&state) {
             entry.reported = Some(state.clone());
@@ -333,6 +344,25 @@ impl Supervisor {
             let _ = self.events.send(InfraEvent { fleet: fleet.clone(), state });
         }
     }
+}
+
+/// Who the pods of a fleet run as. Anybody may put our labels on an account: without objects of ours to compare with, only
+/// those in the fleet's own place count.
+fn accounts(
+    rendered: Option<&Arc<FleetObjects>>,
+    store: &Store,
+    fleet: &FleetKey,
+    settings: &Settings,
+) -> Vec<(String, String)> {
+    if let Some(objects) = rendered {
+        let account = objects.get(Kind::ServiceAccount);
+        return account.map(|object| (object.namespace.clone(), object.name.clone())).into_iter().collect();
+    }
+    let place = names::namespace(fleet, settings);
+    let accounts = store.of_fleet(fleet).map(|(id, _)| id);
+    let accounts = accounts.filter(|id| id.watched == Watched::Object(Kind::ServiceAccount));
+    let here = accounts.filter(|id| id.namespace == place);
+    here.map(|id| (id.namespace.clone(), id.name.clone())).collect()
 }
 
 fn keeps(objects: &FleetObjects, id: &Id) -> bool {

@@ -36,7 +36,7 @@ impl Frame {
         });
         Self {
             kind,
-            namespace: names::namespace(plan, context.settings).to_owned(),
+            namespace: names::namespace(&plan.fleet, context.settings).to_owned(),
             name: name.unwrap_or(&context.name).to_owned(),
             labels: plan.labels.clone(),
             annotations: plan.annotations.clone(),
