@@ -86,7 +86,7 @@ apiserver-test: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/too
 apiserver-test: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
 apiserver-test: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
 apiserver-test: ## Run the tests against a real kube-apiserver and etcd, which `make cluster-up` installs
-	@cargo test $(LOCKED) --package gatehouse-kube --features apiserver-tests --test apiserver
+	@cargo test $(LOCKED) --package gatehouse-kube --package gatehouse-infra --features apiserver-tests --test apiserver
 
 .PHONY: doc
 doc: ## Build the API documentation; a warning is an error

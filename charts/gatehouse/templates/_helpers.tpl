@@ -65,14 +65,11 @@ secrets:
 placement: {{ .Values.placement }}
 proxy:
   image: {{ include "gatehouse.image" (list .Values.proxy.image "") | quote }}
-  imagePullPolicy: {{ .Values.proxy.image.pullPolicy }}
-  imagePullSecrets: {{ toJson .Values.proxy.imagePullSecrets }}
 agent:
   image: {{ include "gatehouse.image" (list .Values.image .Chart.AppVersion) | quote }}
-  imagePullPolicy: {{ .Values.image.pullPolicy }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
 backends:
   enabled: {{ .Values.backends.enabled }}
-  externalNames: {{ .Values.backends.externalNames }}
 xds:
   service: {{ include "gatehouse.fullname" . }}-xds
   port: {{ .Values.xds.port }}

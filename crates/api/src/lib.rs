@@ -9,6 +9,7 @@
 mod admit;
 mod diagnostic;
 mod emit;
+pub mod merge;
 mod names;
 mod object;
 mod schema;

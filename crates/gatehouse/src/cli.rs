@@ -10,9 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "gatehouse", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// What is logged to standard error: error, warn, info, debug, or a tracing filter.
-    #[arg(long, global = true, default_value = "info")]
-    pub(crate) log: String,
+    /// What is logged to standard error: error, warn, info (the default), debug, or a tracing filter.
+    #[arg(long, global = true)]
+    pub(crate) log: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Translate(TranslateArgs),
     /// Accompany the Envoy of a proxy pod: relay its configuration, keep it, drain it, say when it is ready.
     Agent(AgentArgs),
+    /// Serve the Gateways of a Kubernetes cluster: proxies in pods, statuses, addresses.
+    Controller(ControllerArgs),
     /// Say what is wrong with files; exits with 3 when something is.
     Check(CheckArgs),
 }
@@ -183,6 +185,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
         unit => Err(format!("{unit:?} is no unit: use ms, s or m")),
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// A kubeconfig file; else $KUBECONFIG, or the pod's ServiceAccount.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

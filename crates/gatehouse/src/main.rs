@@ -4,6 +4,7 @@
 //! run        files -> objects -> world (graph thread) -> delta ADS -> Envoy per Gateway
 //! status     what Kubernetes would show, from a running gatehouse or offline
 //! translate  the Envoy configuration of files, offline
+//! controller a cluster's Gateways: watches -> world (graph thread) -> delta ADS -> agents, pods, statuses
 //! agent      in a proxy pod: relay, store, drain and readiness of its Envoy
 //! check      what is wrong with files, offline
 //! ```
@@ -11,8 +12,10 @@
 mod agent;
 mod check;
 mod cli;
+mod controller;
 mod document;
 mod load;
+mod plane;
 mod print;
 mod run;
 mod status;
@@ -23,13 +26,27 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::controller::{ControllerConfig, LogFormat};
 
 /// Nothing is wrong with the command, but with the files that it was given.
 const EXIT_FINDINGS: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logs(&cli.log);
+    // The controller's file says how to log, so it is read before anything can be logged.
+    let config = match &cli.command {
+        Command::Controller(args) => match ControllerConfig::read(&args.config) {
+            Ok(config) => Some(config),
+            Err(error) => {
+                print::error(&words(&error));
+                return ExitCode::FAILURE;
+            }
+        },
+        _ => None,
+    };
+    let log = config.as_ref().map(|config| &config.log);
+    let level = cli.log.as_deref().or(log.map(|log| log.level.as_str()));
+    init_logs(level.unwrap_or("info"), log.map_or(LogFormat::Text, |log| log.format));
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -41,6 +58,10 @@ fn main() -> ExitCode {
                     Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS),
                     Command::Status(args) => status::status(args).await,
                     Command::Translate(args) => translate::translate(args).await,
+                    Command::Controller(args) => {
+                        controller::controller(args, config.unwrap_or_default()).await?;
+                        Ok(ExitCode::SUCCESS)
+                    }
                     Command::Agent(args) => agent::agent(args).await.map(|()| ExitCode::SUCCESS),
                     Command::Check(args) => check::check(args).await,
                 }
@@ -67,13 +88,14 @@ fn words(error: &anyhow::Error) -> String {
 }
 
 /// Logs go to standard error, so that standard output holds what was asked for.
-fn init_logs(filter: &str) {
+fn init_logs(filter: &str, format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            logs.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+        }
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
 }

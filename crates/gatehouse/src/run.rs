@@ -9,7 +9,6 @@
 
 mod core;
 mod fleets;
-mod metrics;
 mod ports;
 mod publish;
 
@@ -28,9 +27,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{OnStop, RunArgs};
 use crate::load::{config, instance_id, open};
-use crate::run::core::{Core, Input};
+use crate::plane::{Plane, PlaneMetrics};
+use crate::run::core::{Core, FileProblems, Input};
 use crate::run::fleets::Fleets;
-use crate::run::metrics::CoreMetrics;
 use crate::run::ports::HostPorts;
 use crate::run::publish::Publisher;
 
@@ -49,14 +48,15 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let registry = Registry::new();
     let server = Server::new(gatehouse_xds::Config::default());
     server.register_metrics(&registry)?;
-    let metrics = CoreMetrics::new(&registry)?;
+    let plane = Plane::new(config, server.clone(), PlaneMetrics::new(&registry)?);
+    let problems = FileProblems::new(&registry)?;
     let readiness = Readiness::waiting_for([FILES]);
     let publisher = Publisher::start(state.path());
     let (fleet_sender, fleet_receiver) = tokio::sync::mpsc::unbounded_channel();
     let (inbox, inputs) = mpsc::channel();
     let map = PortMap::parse(&args.source.settings.port_map)?;
     let ports = HostPorts::new(map, envoy.path.clone(), PortWatch::new(state.path()));
-    let core = Core::new(config, ports, server.clone(), fleet_sender, publisher.document(), metrics);
+    let core = Core::new(plane, ports, fleet_sender, publisher.document(), problems);
     let graph = std::thread::Builder::new()
         .name("gatehouse-graph".to_owned())
         .spawn(move || core.run(&inputs))
@@ -152,6 +152,6 @@ fn dumper(inbox: mpsc::Sender<Input>) -> gatehouse_admin::Dump {
 }
 
 /// Whether this host has IPv6, so that listeners on every address can bind it too.
-fn ipv6() -> bool {
+pub(crate) fn ipv6() -> bool {
     std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Reads a duration of hours, minutes, seconds and milliseconds. `None` for anything else; the schema's pattern
 /// keeps those away from objects that an API server admitted.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     if rest.is_empty() {

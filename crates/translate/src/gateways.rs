@@ -226,6 +226,7 @@ fn plan(
         labels: infrastructure.map(|i| i.labels.clone()).unwrap_or_default(),
         annotations: infrastructure.map(|i| i.annotations.clone()).unwrap_or_default(),
         addresses: lower::wanted_addresses(gateway),
+        parameters: None,
     }
 }
 

@@ -16,7 +16,7 @@ mod attach;
 mod backends;
 mod certificates;
 mod config;
-mod duration;
+pub mod duration;
 mod facts;
 mod fragments;
 mod gateways;

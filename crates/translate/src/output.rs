@@ -9,6 +9,7 @@ use gatehouse_model::{Edge, FleetKey, Interim, NamespacedName, PortKey, Resource
 use serde_json::Value;
 
 use gatehouse_api::ObjectRef;
+use gatehouse_api::types::EnvoyProxySpec;
 
 /// An encoded Envoy resource. `Debug` prints no bytes: there may be a key among them.
 #[derive(Clone, PartialEq, Eq)]
@@ -114,6 +115,8 @@ pub struct FleetPlan {
     pub annotations: BTreeMap<String, String>,
     /// `spec.addresses`, in the user's order.
     pub addresses: Vec<FleetAddress>,
+    /// How the proxies run: the Gateway's EnvoyProxy over that of its class.
+    pub parameters: Option<Arc<EnvoyProxySpec>>,
 }
 
 /// What happened to a cluster at the proxies of a fleet.

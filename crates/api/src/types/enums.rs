@@ -51,6 +51,7 @@ macro_rules! open_enum {
         }
     };
 }
+pub(super) use open_enum;
 
 open_enum! {
     /// From which namespaces routes or listener sets may attach.

@@ -7,6 +7,7 @@
 mod backend;
 mod core;
 mod enums;
+pub mod envoyproxy;
 mod filter;
 mod gateway;
 mod grant;
@@ -23,6 +24,7 @@ pub use core::{
     ServicePort, ServiceSpec, TargetRef,
 };
 pub use enums::*;
+pub use envoyproxy::{EnvoyProxy, EnvoyProxySpec};
 pub use filter::{
     CORS, ExternalAuth, ForwardBody, Fraction, GRPCAuth, HTTPAuth, HTTPHeader, HTTPHeaderFilter,
     HTTPPathModifier, RequestMirror, RequestRedirect, RouteFilter, URLRewrite,

@@ -14,7 +14,7 @@ use gatehouse_xds::Server;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 
-use crate::run::core::fleet_id;
+use crate::plane::fleet_id;
 
 /// Starts and ends what fleets need on this host.
 pub(crate) struct Fleets {

@@ -35,6 +35,10 @@ pub fn merge(
 
 fn merge_fields(fields: &mut Map<String, Value>, live: &Value, desired: &Value, now: &str) {
     for field in FIELDS.iter().filter(|field| **field != "parents") {
+        // Where a Gateway is reached is not known yet, which is no news.
+        if *field == "addresses" && desired.get(field).is_none() {
+            continue;
+        }
         let (old, new) = (&live[*field], &desired[*field]);
         let merged = match *field {
             "conditions" => merge_conditions(old, new, now),
@@ -98,6 +102,9 @@ fn merge_conditions(old: &Value, new: &Value, now: &str) -> Value {
 
 /// The new condition with the old one's time while the status is the same.
 fn stamp(old: &Value, new: &Value, now: &str) -> Value {
+    if awaits_what_was(old, new) {
+        return old.clone();
+    }
     let mut condition = new.clone();
     let since = match &old["lastTransitionTime"] {
         Value::String(since) if old["status"] == new["status"] => since.as_str(),
@@ -107,6 +114,15 @@ fn stamp(old: &Value, new: &Value, now: &str) -> Value {
         fields.insert("lastTransitionTime".into(), since.into());
     }
     condition
+}
+
+/// Whether the new condition only says that proxies have not answered yet, while the old one says that they had: a new
+/// leader, or the same after an edit, hears of them within seconds, and meanwhile they serve what they have.
+fn awaits_what_was(old: &Value, new: &Value) -> bool {
+    new["type"] == "Programmed"
+        && new["status"] == "False"
+        && new["reason"] == "Pending"
+        && old["status"] == "True"
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {

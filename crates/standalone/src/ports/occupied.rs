@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 /// The state `LISTEN` in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
@@ -88,7 +88,8 @@ fn all_free(port: u16) -> bool {
 fn free(ip: IpAddr, port: u16) -> bool {
     let attempt = || {
         let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket(family, SocketType::STREAM, None)?;
+        // A process that is started meanwhile must not inherit the port.
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // Connections that ended lately are no reason.
         sockopt::set_socket_reuseaddr(&socket, true)?;
         if ip.is_ipv6() {

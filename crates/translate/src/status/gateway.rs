@@ -32,12 +32,15 @@ pub(crate) fn gateway(
     let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
     let pods = sources.pods(reads, view);
     let programmed = programmed_in_pods(owner_programmed(&all, generation), &pods, view);
-    Some(json!({
-        "addresses": addresses(sources, view, &pods),
+    let mut status = json!({
         "conditions": to_json(&[accepted, programmed]),
         "listeners": own.into_iter().map(|entry| entry.json).collect::<Vec<_>>(),
         "attachedListenerSets": attached_sets,
-    }))
+    });
+    if let Some(addresses) = addresses(sources, view, &pods) {
+        status["addresses"] = Value::Array(addresses);
+    }
+    Some(status)
 }
 
 /// Whether a ListenerSet is accepted, as its own status says: under a good Gateway, with a listener that is valid.
@@ -55,9 +58,10 @@ fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition 
     if served { Condition { status: true.into(), ..accepted } } else { accepted }
 }
 
-fn addresses(sources: Sources<'_>, view: &GatewayView, pods: &Pods<'_>) -> Vec<Value> {
+/// `None` while nothing is known of them.
+fn addresses(sources: Sources<'_>, view: &GatewayView, pods: &Pods<'_>) -> Option<Vec<Value>> {
     let ip = |value: &dyn std::fmt::Display| json!({ "type": "IPAddress", "value": value.to_string() });
-    match (&sources.config.hosting, pods) {
+    Some(match (&sources.config.hosting, pods) {
         _ if !view.serves => Vec::new(),
         (Hosting::Host { address }, _) if view.addresses.0.is_empty() => vec![ip(address)],
         (Hosting::Host { .. }, _) => view.addresses.0.iter().map(|address| ip(address)).collect(),
@@ -65,8 +69,8 @@ fn addresses(sources: Sources<'_>, view: &GatewayView, pods: &Pods<'_>) -> Vec<V
             let known = state.addresses.iter().filter_map(|a| Some((&a.kind, a.value.as_ref()?)));
             known.map(|(kind, value)| json!({ "type": kind, "value": value })).collect()
         }
-        (Hosting::Pods, _) => Vec::new(),
-    }
+        (Hosting::Pods, _) => return None,
+    })
 }
 
 /// What is known of the pods of a Gateway.

@@ -59,7 +59,7 @@ fn our_conditions_addresses_and_listeners_leave_when_they_are_not_desired() {
         "addresses": [{ "type": "IPAddress", "value": "192.0.2.1" }],
         "listeners": [{ "name": "gone", "conditions": [since(condition("example.com/X", "True"), THEN)] }],
     });
-    let desired = json!({ "conditions": [condition("Accepted", "True")] });
+    let desired = json!({ "conditions": [condition("Accepted", "True")], "addresses": [] });
     let merged = merge(Shape::Whole, &live, Some(&desired), OURS, NOW);
     assert_eq!(merged, json!({ "conditions": [since(condition("Accepted", "True"), NOW)] }));
 }
@@ -142,6 +142,23 @@ fn our_parents() -> impl Strategy<Value = Vec<Value>> {
         }
         entries
     })
+}
+
+#[test]
+fn a_proxy_that_has_not_answered_yet_makes_nothing_untrue() {
+    let condition =
+        |status: &str, reason: &str| json!({ "type": "Programmed", "status": status, "reason": reason });
+    let gateway = |condition: Value| json!({ "conditions": [condition], "listeners": [{ "name": "a", "conditions": [condition] }] });
+    let mut live = gateway(condition("True", "Programmed"));
+    live["addresses"] = json!([{ "type": "IPAddress", "value": "192.0.2.1" }]);
+    let merged = |new: Value| merge(Shape::Whole, &live, Some(&new), OURS, NOW);
+    assert_eq!(merged(gateway(condition("False", "Pending"))), live);
+    let refused = merged(gateway(condition("False", "Invalid")));
+    assert_eq!(refused["conditions"][0]["reason"], "Invalid");
+    assert_eq!(refused["listeners"][0]["conditions"][0]["reason"], "Invalid");
+    let mut gone = gateway(condition("True", "Programmed"));
+    gone["addresses"] = json!([]);
+    assert_eq!(merged(gone)["addresses"], Value::Null);
 }
 
 proptest! {

@@ -1,10 +1,18 @@
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A child has all sockets of its parent for a moment, until it runs its own program: one test at a time starts any.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A process that holds a listening socket and was started with a path.
 struct Holder(Child);
@@ -27,7 +35,7 @@ impl Drop for Holder {
 
 /// As Envoy binds.
 fn shared(port: u16) -> TcpListener {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     sockopt::set_socket_reuseport(&socket, true).unwrap();
     bind(&socket, &SocketAddr::new(LOCAL, port)).unwrap();
     rustix::net::listen(&socket, 8).unwrap();
@@ -36,6 +44,7 @@ fn shared(port: u16) -> TcpListener {
 
 #[test]
 fn port_of_another_gatehouse_is_occupied_until_that_ends() {
+    let _alone = alone();
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let listener = shared(0);
     let port = listener.local_addr().unwrap().port();
@@ -54,6 +63,7 @@ fn port_of_another_gatehouse_is_occupied_until_that_ends() {
 
 #[test]
 fn port_of_our_own_envoy_is_not_occupied() {
+    let _alone = alone();
     let ours = tempfile::tempdir().unwrap();
     let listener = shared(0);
     let port = listener.local_addr().unwrap().port();
@@ -67,6 +77,7 @@ fn port_of_our_own_envoy_is_not_occupied() {
 
 #[test]
 fn port_on_every_address_is_occupied_on_each() {
+    let _alone = alone();
     let theirs = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,28 +1,24 @@
-//! Metrics of the graph thread; labels are stages and resource types, never names of objects.
+//! Metrics of world and commits; labels are stages and resource types, never names of settles.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gatehouse_model::ResourceType;
 use gatehouse_translate::{Resource, World};
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// Counters and gauges of the core.
-pub(crate) struct CoreMetrics {
+/// Counters and gauges of a plane.
+pub(crate) struct PlaneMetrics {
     settle_seconds: Histogram,
     runs: IntCounterVec,
     panics: IntCounter,
     encoded: IntCounterVec,
     refused: IntCounterVec,
-    files: IntGaugeVec,
-    objects: IntGauge,
+    settles: IntGauge,
     last: BTreeMap<&'static str, u64>,
-    committed: bool,
 }
 
-impl CoreMetrics {
+impl PlaneMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let settle_seconds = Histogram::with_opts(
             HistogramOpts::new("gatehouse_settle_seconds", "Time of one settle of the graph.")
@@ -41,37 +37,19 @@ impl CoreMetrics {
             Opts::new("gatehouse_refused_resources_total", "Resources that a proxy refused."),
             &["type"],
         )?;
-        let files = IntGaugeVec::new(
-            Opts::new(
-                "gatehouse_file_problems",
-                "Problems in files, and files whose last good content counts.",
-            ),
-            &["what"],
-        )?;
-        let objects = IntGauge::new("gatehouse_settles_total", "Settles of the graph.")?;
+        let settles = IntGauge::new("gatehouse_settles_total", "Settles of the graph.")?;
         registry.register(Box::new(settle_seconds.clone()))?;
         registry.register(Box::new(runs.clone()))?;
         registry.register(Box::new(panics.clone()))?;
         registry.register(Box::new(encoded.clone()))?;
         registry.register(Box::new(refused.clone()))?;
-        registry.register(Box::new(files.clone()))?;
-        registry.register(Box::new(objects.clone()))?;
-        Ok(Self {
-            settle_seconds,
-            runs,
-            panics,
-            encoded,
-            refused,
-            files,
-            objects,
-            last: BTreeMap::new(),
-            committed: false,
-        })
+        registry.register(Box::new(settles.clone()))?;
+        Ok(Self { settle_seconds, runs, panics, encoded, refused, settles, last: BTreeMap::new() })
     }
 
     pub(crate) fn settled(&mut self, took: Duration, world: &World) {
         self.settle_seconds.observe(took.as_secs_f64());
-        self.objects.inc();
+        self.settles.inc();
         for (stage, counters) in world.counters() {
             let last = self.last.entry(stage).or_default();
             self.runs.with_label_values(&[stage]).inc_by(counters.computed - *last);
@@ -91,16 +69,5 @@ impl CoreMetrics {
 
     pub(crate) fn refused(&self, kind: ResourceType) {
         self.refused.with_label_values(&[kind.label()]).inc();
-    }
-
-    pub(crate) fn file_problems(&self, problems: usize, stale: usize) {
-        let value = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.files.with_label_values(&["problems"]).set(value(problems));
-        self.files.with_label_values(&["stale_files"]).set(value(stale));
-    }
-
-    /// True once, at the first call.
-    pub(crate) fn first_commit(&mut self) -> bool {
-        !std::mem::replace(&mut self.committed, true)
     }
 }

@@ -1,0 +1,206 @@
+//! The graph thread of `gatehouse controller`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use gatehouse_infra::InfraEvent;
+use gatehouse_kube::events::Events;
+use gatehouse_kube::source::{SourceEvent, SourceHandle};
+use gatehouse_kube::status::StatusWriter;
+use gatehouse_model::{FleetKey, NamespacedName};
+use gatehouse_translate::{FleetPlan, FleetState};
+use gatehouse_xds::Event;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+use super::admission::Accounts;
+use super::notes::note;
+use crate::plane::{Plane, Settled};
+
+/// A Gateway without a ready proxy is programmed no more after this time: a rollout or a node's hiccup is shorter.
+const UNREADY: Duration = Duration::from_secs(30);
+
+/// What wakes the thread.
+pub(crate) enum Input {
+    /// The cluster changed.
+    Source(SourceEvent),
+    /// The xDS server tells of proxies.
+    Proxy(Event),
+    /// A fleet's pods are in another state.
+    Infra(InfraEvent),
+    /// Somebody wants to see inside.
+    Dump { name: String, answer: mpsc::Sender<Option<String>> },
+    /// The end.
+    Stop,
+}
+
+/// Plans that changed, for whoever makes the pods.
+#[derive(Debug, Default)]
+pub(crate) struct PlanNews {
+    /// New or changed plans; `None` leaves alone what stands.
+    pub(crate) plans: Vec<(FleetKey, Option<Arc<FleetPlan>>)>,
+    /// Fleets that are no more.
+    pub(crate) removed: Vec<FleetKey>,
+}
+
+/// Where the thread's outputs go.
+pub(crate) struct Sinks {
+    pub(crate) source: SourceHandle,
+    pub(crate) statuses: StatusWriter,
+    pub(crate) events: Events,
+    pub(crate) plans: UnboundedSender<PlanNews>,
+    pub(crate) accounts: Accounts,
+    /// Turns true when the first complete snapshot is committed.
+    pub(crate) committed: watch::Sender<bool>,
+}
+
+/// Everything that the thread owns.
+pub(crate) struct Core {
+    plane: Plane,
+    sinks: Sinks,
+    /// Whether everything that is watched was listed once: before that nothing is served.
+    synced: bool,
+    /// Fleets that had a ready proxy when they were last told of.
+    ready: BTreeSet<FleetKey>,
+    /// Those of them whose last ready proxy is gone, since when, and what else is known of them.
+    unready: BTreeMap<FleetKey, (Instant, FleetState)>,
+}
+
+impl Core {
+    pub(crate) fn new(plane: Plane, sinks: Sinks) -> Self {
+        Self { plane, sinks, synced: false, ready: BTreeSet::new(), unready: BTreeMap::new() }
+    }
+
+    /// Runs until told to stop. Bursts coalesce: everything that waits is taken before one settle.
+    pub(crate) fn run(mut self, inputs: &mpsc::Receiver<Input>) {
+        loop {
+            let mut next = match self.next(inputs) {
+                Ok(input) => Some(input),
+                Err(mpsc::RecvTimeoutError::Timeout) => None,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            };
+            while let Some(input) = next {
+                if matches!(input, Input::Stop) {
+                    return;
+                }
+                self.take(input);
+                next = inputs.try_recv().ok();
+            }
+            if self.synced {
+                self.settle();
+            }
+        }
+    }
+
+    fn next(&self, inputs: &mpsc::Receiver<Input>) -> Result<Input, mpsc::RecvTimeoutError> {
+        let unready = self.unready.values().map(|(since, _)| *since + UNREADY).min();
+        match self.plane.wake_at().into_iter().chain(unready).min() {
+            Some(at) => inputs.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => inputs.recv().map_err(|mpsc::RecvError| mpsc::RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Source(SourceEvent::Changes(changes)) => {
+                let seen = Instant::now();
+                for change in changes {
+                    self.plane.change(change, seen);
+                }
+            }
+            Input::Source(SourceEvent::Synced) => self.synced = true,
+            Input::Proxy(event) => self.plane.proxy(&event),
+            Input::Infra(event) => self.infra(event),
+            Input::Dump { name, answer } => {
+                let dump = (name == "stages").then(|| self.plane.stages()).flatten();
+                // Whoever asked may have gone away.
+                let _ = answer.send(dump);
+            }
+            Input::Stop => {}
+        }
+    }
+
+    /// The last ready proxy is missed only after a while.
+    fn infra(&mut self, event: InfraEvent) {
+        let InfraEvent { fleet, state } = event;
+        let accounts = state
+            .accounts
+            .iter()
+            .map(|(namespace, name)| NamespacedName::new(namespace.as_str(), name.as_str()));
+        self.sinks.accounts.set(&fleet, accounts.collect());
+        let state = state.fleet_state();
+        let ready = state.ready;
+        let state = FleetState { ready: true, ..state };
+        if ready {
+            self.unready.remove(&fleet);
+            self.ready.insert(fleet.clone());
+        } else if self.ready.contains(&fleet) {
+            let since = self.unready.get(&fleet).map_or_else(Instant::now, |(since, _)| *since);
+            self.unready.insert(fleet.clone(), (since, state.clone()));
+        }
+        let ready = self.ready.contains(&fleet);
+        self.plane.world().fleet_is(&fleet, FleetState { ready, ..state });
+    }
+
+    fn miss_proxies(&mut self, now: Instant) {
+        let late = self.unready.iter().filter(|(_, (since, _))| now.duration_since(*since) >= UNREADY);
+        let late: Vec<_> = late.map(|(fleet, _)| fleet.clone()).collect();
+        for fleet in late {
+            self.ready.remove(&fleet);
+            if let Some((_, state)) = self.unready.remove(&fleet) {
+                self.plane.world().fleet_is(&fleet, FleetState { ready: false, ..state });
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let now = Instant::now();
+        self.miss_proxies(now);
+        loop {
+            let settled = self.plane.settle(now);
+            self.hand_out(settled);
+            // A Gateway whose ports were not asked about yet has changed nothing.
+            if !self.answer_ports() {
+                break;
+            }
+        }
+        let wants = self.plane.world().take_secret_wants();
+        if !wants.is_empty() {
+            self.sinks.source.want_secrets(wants);
+        }
+        if self.plane.wake_at().is_none() {
+            self.sinks.committed.send_if_modified(|committed| !std::mem::replace(committed, true));
+        }
+    }
+
+    fn hand_out(&mut self, settled: Settled) {
+        let Settled { statuses, plans, removed_fleets } = settled;
+        for status in statuses {
+            for note in note(&status) {
+                self.sinks.events.record(note);
+            }
+            self.sinks.statuses.write(status);
+        }
+        if !plans.is_empty() || !removed_fleets.is_empty() {
+            for fleet in &removed_fleets {
+                self.ready.remove(fleet);
+                self.unready.remove(fleet);
+                self.sinks.accounts.remove(fleet);
+            }
+            // The receiver ends with the process only.
+            let _ = self.sinks.plans.send(PlanNews { plans, removed: removed_fleets });
+        }
+    }
+
+    /// Answers which ports can be had: all but the pods' own. Returns whether there was a question.
+    fn answer_ports(&mut self) -> bool {
+        let wants = self.plane.world().take_port_wants();
+        let asked: Vec<_> = wants.into_iter().filter(|(_, wanted)| *wanted).map(|(port, _)| port).collect();
+        for port in &asked {
+            let why = gatehouse_infra::port_refusal(port.port).map(Arc::from);
+            self.plane.world().port_asked(port.clone(), why);
+        }
+        !asked.is_empty()
+    }
+}
