@@ -149,7 +149,7 @@ impl Host {
             return;
         }
         self.answered = Some((self.sum, accepted));
-        if !accepted && trial.replaces() && self.replaces_unproven() {
+        if !accepted && trial.replaces() && self.replaces_unproven() && !trial.asks_about_joined_first() {
             // That may be why: nobody is blamed before it is gone.
             trial.strip();
         } else {

@@ -54,7 +54,7 @@ impl<S: Clone + Ord> Trial<S> {
 
     /// The version without the withheld members was accepted, or refused.
     pub(super) fn answer(&mut self, accepted: bool) {
-        if self.probing && !accepted && !self.asked.is_empty() {
+        if !accepted && self.asks_about_joined_first() {
             // What joined meanwhile may be why: the first question is put again, without it.
             let joined = std::mem::take(&mut self.asked);
             self.waiting.push((joined, false));
@@ -95,6 +95,12 @@ impl<S: Clone + Ord> Trial<S> {
             }
         }
         self.waiting.retain(|(group, _)| !group.is_empty());
+    }
+
+    /// Whether the first question holds members that joined since: they may be why it is refused, rather than the
+    /// replacements, which would be given up for good.
+    pub(super) fn asks_about_joined_first(&self) -> bool {
+        self.probing && !self.asked.is_empty()
     }
 
     /// From now on withheld members leave nothing behind; the question stays.

@@ -175,3 +175,17 @@ fn search_goes_on_when_its_next_question_was_answered_before() {
     scene.run();
     assert_eq!(scene.does_rule(0, 2).as_deref(), Some("500"));
 }
+
+#[test]
+fn new_bad_rule_answers_500_although_a_rule_without_replacement_joins_the_search() {
+    let mut scene = Scene::new(3, "poison");
+    scene.rules(1, &[("/new", "poison")]);
+    let bad = scene.send().expect("a host");
+    assert!(scene.refuse(&bad));
+    // It answers 500 by itself, so nothing can stand in for it.
+    scene.forward(2, &[("/poison", "one", "svc-missing")]);
+    scene.run();
+    assert_eq!(scene.serves("/new").as_deref(), Some("500"));
+    assert_eq!(scene.serves("/poison"), None);
+    assert_eq!(scene.refused_routes(), ["route-1", "route-2"]);
+}
