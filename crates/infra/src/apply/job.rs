@@ -63,10 +63,16 @@ pub(super) fn id(object: &FleetObject) -> Id {
 impl Job {
     pub(super) async fn run(self) -> Outcome {
         let mut outcome = Outcome { memory: self.memory.clone(), ..Outcome::default() };
+        let mut account = true;
         for object in self.objects.iter().flat_map(|objects| &objects.objects) {
+            // Pods with somebody else's account would be taken for somebody else's proxies.
+            if !account && matches!(object.kind, Kind::Deployment | Kind::DaemonSet) {
+                continue;
+            }
             if let Err(failure) = self.object(object, &mut outcome).await {
                 outcome.failures.push(failure);
             }
+            account &= object.kind != Kind::ServiceAccount || outcome.foreign.is_empty();
         }
         // While something is missing, what it replaces is still needed.
         if outcome.failures.is_empty() && outcome.foreign.is_empty() {

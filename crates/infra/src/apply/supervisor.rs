@@ -346,23 +346,20 @@ impl Supervisor {
     }
 }
 
-/// Who the pods of a fleet run as. Anybody may put our labels on an account: without objects of ours to compare with, only
-/// those in the fleet's own place count.
+/// Who the pods of a fleet run as. An EnvoyProxy may name any account, and anybody may put our annotations on one: only
+/// those count that are both this fleet's own and where and what its objects say.
 fn accounts(
     rendered: Option<&Arc<FleetObjects>>,
     store: &Store,
     fleet: &FleetKey,
     settings: &Settings,
 ) -> Vec<(String, String)> {
-    if let Some(objects) = rendered {
-        let account = objects.get(Kind::ServiceAccount);
-        return account.map(|object| (object.namespace.clone(), object.name.clone())).into_iter().collect();
-    }
+    let made = rendered.map(|objects| objects.get(Kind::ServiceAccount).map(job::id));
     let place = names::namespace(fleet, settings);
-    let accounts = store.of_fleet(fleet).map(|(id, _)| id);
-    let accounts = accounts.filter(|id| id.watched == Watched::Object(Kind::ServiceAccount));
-    let here = accounts.filter(|id| id.namespace == place);
-    here.map(|id| (id.namespace.clone(), id.name.clone())).collect()
+    let own = store.of_fleet(fleet).map(|(id, _)| id);
+    let own = own.filter(|id| id.watched == Watched::Object(Kind::ServiceAccount) && id.namespace == place);
+    let own = own.filter(|id| made.as_ref().is_none_or(|made| made.as_ref() == Some(*id)));
+    own.map(|id| (id.namespace.clone(), id.name.clone())).collect()
 }
 
 fn keeps(objects: &FleetObjects, id: &Id) -> bool {

@@ -114,9 +114,10 @@ async fn drift_is_repaired_and_additions_of_others_stay(cluster: &Cluster) {
 async fn a_restart_writes_nothing_and_takes_leftovers_away_only_when_complete(cluster: &Cluster) {
     let rig = Rig::new(cluster, "restart", Placement::GatewayNamespace).await;
     let (plan, other) = (rig.plan(CLUSTER_IP), rig.plan(&format!("name: other\n{CLUSTER_IP}")));
+    let kept = rig.plan(&format!("name: kept\n{CLUSTER_IP}"));
     let mut run = rig.start();
-    run.want(&[&plan, &other], true).await;
-    for plan in [&plan, &other] {
+    run.want(&[&plan, &other, &kept], true).await;
+    for plan in [&plan, &other, &kept] {
         run.state(plan, |state| state.wanted_replicas == 1 && !state.addresses.is_empty()).await;
     }
     run.stop().await;
@@ -149,11 +150,17 @@ async fn a_restart_writes_nothing_and_takes_leftovers_away_only_when_complete(cl
     for path in paths("other-eg") {
         assert!(cluster.get(&path).await.is_some(), "{path} went before everything was known");
     }
-    run.want(&[], true).await;
+    run.keep(&kept).await;
     for path in paths("other-eg") {
         cluster.until("the end of leftovers", &path, |found| found.is_none()).await;
     }
-    assert!(cluster.get(&rig.core("services", "web-eg")).await.is_some());
+    for path in paths("web-eg").iter().chain(&paths("kept-eg")) {
+        assert!(cluster.get(path).await.is_some(), "{path} went");
+    }
+    run.end(&kept).await;
+    for path in paths("kept-eg") {
+        cluster.until("the end of what was kept", &path, |found| found.is_none()).await;
+    }
     run.stop().await;
 }
 
@@ -179,7 +186,17 @@ async fn foreign_objects_are_named_and_never_seized(cluster: &Cluster) {
     assert_eq!(version(&before), version(&after));
     cluster.until("everything else", &rig.apps("deployments", "web-eg"), |found| found.is_some()).await;
     cluster.delete(&rig.core("services", "web-eg")).await;
-    run.state(&plan, |state| state.foreign.is_empty() && !state.addresses.is_empty()).await;
+    let state = run.state(&plan, |state| state.foreign.is_empty() && !state.addresses.is_empty()).await;
+    assert_eq!(state.accounts, [("foreign".to_owned(), "web-eg".to_owned())]);
+    // An account of another Gateway's proxies, or of anybody else, cannot be had by naming it.
+    let thief = rig.plan(
+        "name: thief\nparameters: {provider: {type: Kubernetes, kubernetes: {envoyServiceAccount: {name: web-eg}}}}",
+    );
+    run.want(&[&thief], true).await;
+    let state = run.state(&thief, |state| !state.foreign.is_empty()).await;
+    assert_eq!(state.foreign, ["ServiceAccount foreign/web-eg belongs to Gateway foreign/web"]);
+    assert_eq!(state.accounts, []);
+    assert_eq!(cluster.get(&rig.apps("deployments", "thief-eg")).await, None);
     run.stop().await;
 }
 

@@ -154,7 +154,13 @@ pub(super) struct Run {
 impl Run {
     pub(super) async fn want(&self, plans: &[&Arc<FleetPlan>], complete: bool) {
         let fleets = plans.iter().map(|plan| (plan.fleet.clone(), Some(Arc::clone(plan)))).collect();
-        self.change(WantedChange { fleets, complete, settings: None }).await;
+        self.change(WantedChange { fleets, complete, ..WantedChange::default() }).await;
+    }
+
+    /// Everything is named; this fleet has no plan that could be followed.
+    pub(super) async fn keep(&self, plan: &FleetPlan) {
+        let kept = [plan.fleet.clone()].into();
+        self.change(WantedChange { kept, complete: true, ..WantedChange::default() }).await;
     }
 
     pub(super) async fn end(&self, plan: &FleetPlan) {
