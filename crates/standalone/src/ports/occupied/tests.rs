@@ -22,7 +22,14 @@ impl Holder {
         fs::write(path, "").unwrap();
         let mut tail = Command::new("tail");
         let socket = Stdio::from(OwnedFd::from(listener));
-        Self(tail.arg("-f").arg("/dev/null").arg(path).stdin(socket).stdout(Stdio::null()).spawn().unwrap())
+        let child =
+            tail.arg("-f").arg("/dev/null").arg(path).stdin(socket).stdout(Stdio::null()).spawn().unwrap();
+        // A program that was just started runs before the kernel shows its command line.
+        let line = format!("/proc/{}/cmdline", child.id());
+        while fs::read(&line).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        Self(child)
     }
 }
 
