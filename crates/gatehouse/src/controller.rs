@@ -13,6 +13,7 @@
 mod admission;
 mod config;
 mod notes;
+mod patience;
 mod pods;
 mod thread;
 
@@ -34,17 +35,18 @@ use gatehouse_kube::{Api, Connection};
 use gatehouse_translate::{Config, Hosting, PortSource, SecretSource};
 use gatehouse_xds::{Admission, Server};
 use prometheus::Registry;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use crate::cli::ControllerArgs;
+use crate::inbox::{dumper, forward};
 use crate::plane::{Plane, PlaneMetrics};
 use crate::run::{ipv6, wait_for_signal};
 use admission::{Accounts, Gatekeeper};
 use config::Placement;
 pub(crate) use config::{ControllerConfig, LogFormat};
 use pods::Pods;
-use thread::{Core, Input, Sinks};
+use thread::{Core, Input, PlanNews, Sinks};
 
 /// The label that the leader's pod carries; the xDS Service selects by it.
 const LEADER_LABEL: &str = "gatehouse.dev/leader";
@@ -71,99 +73,131 @@ impl Pod {
     }
 }
 
+/// What every part of the controller talks to.
+struct Base {
+    api: Api,
+    health: Health,
+    leader: Leader,
+    ca: Ca,
+    /// Turns true when the first complete snapshot is committed.
+    committed: watch::Sender<bool>,
+    inbox: mpsc::Sender<Input>,
+}
+
 /// Serves until a signal: the first hands leadership over, a second ends at once.
 pub(crate) async fn controller(args: ControllerArgs, config: ControllerConfig) -> anyhow::Result<()> {
     let pod = Pod::from_env()?;
-    let role = format!("the Roles and ClusterRoles of the controller in namespace {}", pod.namespace);
-    let api = Api::connect(&Connection { kubeconfig: args.kubeconfig, context: None, role }).await?;
+    let (inbox, inputs) = mpsc::channel();
+    let base = Base::start(args, &config, &pod, inbox).await?;
     tracing::info!(pod = pod.name, namespace = pod.namespace, controllers = ?config.controller_names, "starting");
 
-    let health = Health::default();
-    let leader = Leader::start(api.clone(), lease(&config, &pod), health.clone());
-    let names = dns_names(&config, &pod);
-    let ca = CaConfig::new(&pod.namespace, &config.certificate_authority.secret, names);
-    let ca = Ca::start(api.clone(), ca, leader.watch(), health.clone());
-
     let registry = Registry::new();
-    let server = Server::new(gatehouse_xds::Config {
-        max_stream_age: Some(STREAM_AGE),
-        ..gatehouse_xds::Config::default()
-    });
+    let xds_config = gatehouse_xds::Config { max_stream_age: Some(STREAM_AGE), ..Default::default() };
+    let server = Server::new(xds_config);
     server.register_metrics(&registry)?;
     let plane = Plane::new(translation(&config), server.clone(), PlaneMetrics::new(&registry)?);
+    let (planned, plan_news) = unbounded_channel();
     let accounts = Accounts::default();
-    let (inbox, inputs) = mpsc::channel();
-    let (committed_sender, committed) = watch::channel(false);
-    let (plan_sender, plan_news) = unbounded_channel();
-
-    let controllers: Vec<Arc<str>> =
-        config.controller_names.iter().map(|name| name.as_str().into()).collect();
-    let writer = WriterConfig { controllers, ..WriterConfig::default() };
-    let (statuses, observer) = StatusWriter::start(api.clone(), &writer, leader.watch(), health.clone());
-    let controller = config.controller_names[0].as_str();
-    let events = Events::start(api.clone(), controller, &pod.name, leader.watch(), health.clone());
-    let (source, changes) = Source::start(api.clone(), watches(&config), Some(observer), health.clone());
-    let sinks = Sinks {
-        source,
-        statuses,
-        events,
-        plans: plan_sender,
-        accounts: accounts.clone(),
-        committed: committed_sender,
-    };
-    let core = Core::new(plane, sinks);
+    let core = Core::new(plane, base.sinks(&config, &pod, planned, accounts.clone()));
     let graph = std::thread::Builder::new()
         .name("gatehouse-graph".to_owned())
         .spawn(move || core.run(&inputs))
         .context("start the graph thread")?;
-    tokio::spawn(forward_changes(changes, inbox.clone()));
-    tokio::spawn(forward_events(server.events(), inbox.clone()));
-
-    let readiness = Readiness::waiting_for([FIRST_SNAPSHOT]);
-    let admin = Admin {
-        readiness: readiness.clone(),
-        metrics: registry,
-        status: Arc::new(|| None),
-        dump: dumper(inbox.clone()),
-    };
-    let admin = AdminServer::start(any_address(config.admin.port), admin).await?;
-    tracing::info!(address = %admin.address(), "health and metrics");
-    tokio::spawn(follow_readiness(readiness, health, committed.clone()));
-
-    let admission = Admission {
-        authorizer: Arc::new(Gatekeeper { reviewer: TokenReviewer::new(api.clone(), AUDIENCE), accounts }),
-        ready: both(leader.watch(), committed.clone()),
-    };
-    let xds = tokio::spawn(serve(server, any_address(config.xds.port), ca.watch(), admission));
-    let pods = Pods {
-        api,
-        settings: settings(&config, &pod),
-        namespaces: namespaces(&config, &pod),
-        leadership: leader.watch(),
-        material: ca.watch(),
-        committed,
-        inbox: inbox.clone(),
-    };
-    let pods = tokio::spawn(pods.run(plan_news));
+    tokio::spawn(forward(server.events(), base.inbox.clone(), Input::Proxy));
+    let admin = base.admin(&config, registry).await?;
+    let admission = base.admission(accounts);
+    let xds = tokio::spawn(serve(server, any_address(config.xds.port), base.ca.watch(), admission));
+    let pods = tokio::spawn(base.pods(&config, &pod).run(plan_news));
 
     tokio::select! {
         result = wait_for_signal() => result?,
         end = xds => return end.context("the xDS server panicked (this is a bug)")?,
     }
     tracing::info!("stopping: handing over; a second signal ends at once");
-    let stop = async {
-        // The lease is given back while the streams still stand: agents bridge the time until the next leader.
-        leader.release().await;
-        // The thread can only be gone after a panic, which the join reports; its end closes the plans.
-        let _ = inbox.send(Input::Stop);
-        drop(pods.await);
-    };
+    let Base { leader, inbox, .. } = base;
     tokio::select! {
-        () = stop => {}
-        result = wait_for_signal() => result?,
+        // The lease is given back while the streams still stand: agents bridge the time until the next leader.
+        () = leader.release() => {}
+        result = wait_for_signal() => return result,
+    }
+    // The thread can only be gone after a panic, which the join reports; its end closes the plans.
+    let _ = inbox.send(Input::Stop);
+    tokio::select! {
+        _ = pods => {}
+        result = wait_for_signal() => return result,
     }
     admin.stop().await;
     graph.join().map_err(|_| anyhow::anyhow!("the graph thread panicked (this is a bug)"))
+}
+
+impl Base {
+    async fn start(
+        args: ControllerArgs,
+        config: &ControllerConfig,
+        pod: &Pod,
+        inbox: mpsc::Sender<Input>,
+    ) -> anyhow::Result<Self> {
+        let role = format!("the Roles and ClusterRoles of the controller in namespace {}", pod.namespace);
+        let api = Api::connect(&Connection { kubeconfig: args.kubeconfig, context: None, role }).await?;
+        let health = Health::default();
+        let leader = Leader::start(api.clone(), lease(config, pod), health.clone());
+        let ca = CaConfig::new(&pod.namespace, &config.certificate_authority.secret, dns_names(config, pod));
+        let ca = Ca::start(api.clone(), ca, leader.watch(), health.clone());
+        Ok(Self { api, health, leader, ca, committed: watch::Sender::new(false), inbox })
+    }
+
+    /// Starts what reads the cluster and what writes to it.
+    fn sinks(
+        &self,
+        config: &ControllerConfig,
+        pod: &Pod,
+        plans: UnboundedSender<PlanNews>,
+        accounts: Accounts,
+    ) -> Sinks {
+        let Self { api, health, leader, .. } = self;
+        let controllers = config.controller_names.iter().map(|name| name.as_str().into()).collect();
+        let writer = WriterConfig { controllers, ..WriterConfig::default() };
+        let (statuses, observer) = StatusWriter::start(api.clone(), &writer, leader.watch(), health.clone());
+        let controller = config.controller_names[0].as_str();
+        let events = Events::start(api.clone(), controller, &pod.name, leader.watch(), health.clone());
+        let (source, changes) = Source::start(api.clone(), watches(config), Some(observer), health.clone());
+        tokio::spawn(forward_changes(changes, self.inbox.clone()));
+        Sinks { source, statuses, events, plans, accounts, committed: self.committed.clone() }
+    }
+
+    async fn admin(&self, config: &ControllerConfig, metrics: Registry) -> anyhow::Result<AdminServer> {
+        let readiness = Readiness::waiting_for([FIRST_SNAPSHOT]);
+        let admin = Admin {
+            readiness: readiness.clone(),
+            metrics,
+            status: Arc::new(|| None),
+            dump: dumper(self.inbox.clone(), Input::Dump),
+        };
+        let admin = AdminServer::start(any_address(config.admin.port), admin).await?;
+        tracing::info!(address = %admin.address(), "health and metrics");
+        tokio::spawn(follow_readiness(readiness, self.health.clone(), self.committed.subscribe()));
+        Ok(admin)
+    }
+
+    fn admission(&self, accounts: Accounts) -> Admission {
+        let reviewer = TokenReviewer::new(self.api.clone(), AUDIENCE);
+        Admission {
+            authorizer: Arc::new(Gatekeeper { reviewer, accounts }),
+            ready: both(self.leader.watch(), self.committed.subscribe()),
+        }
+    }
+
+    fn pods(&self, config: &ControllerConfig, pod: &Pod) -> Pods {
+        Pods {
+            api: self.api.clone(),
+            settings: settings(config, pod),
+            namespaces: namespaces(config, pod),
+            leadership: self.leader.watch(),
+            material: self.ca.watch(),
+            committed: self.committed.subscribe(),
+            inbox: self.inbox.clone(),
+        }
+    }
 }
 
 fn lease(config: &ControllerConfig, pod: &Pod) -> LeaseConfig {
@@ -331,23 +365,4 @@ async fn forward_changes(mut changes: tokio::sync::mpsc::Receiver<SourceEvent>, 
             return;
         }
     }
-}
-
-async fn forward_events(mut events: UnboundedReceiver<gatehouse_xds::Event>, inbox: mpsc::Sender<Input>) {
-    while let Some(event) = events.recv().await {
-        if inbox.send(Input::Proxy(event)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Answers `/debug/<name>` from the graph thread.
-fn dumper(inbox: mpsc::Sender<Input>) -> gatehouse_admin::Dump {
-    let inbox = std::sync::Mutex::new(inbox);
-    Arc::new(move |name| {
-        let (answer, answered) = mpsc::channel();
-        let sender = inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        sender.send(Input::Dump { name: name.to_owned(), answer }).ok()?;
-        answered.recv().ok().flatten()
-    })
 }

@@ -14,6 +14,7 @@ mod check;
 mod cli;
 mod controller;
 mod document;
+mod inbox;
 mod load;
 mod plane;
 mod print;

@@ -29,6 +29,17 @@ pub(crate) struct Settled {
     pub(crate) plans: Vec<(FleetKey, Option<Arc<FleetPlan>>)>,
     /// Fleets that exist no more.
     pub(crate) removed_fleets: Vec<FleetKey>,
+    /// Whether there are other fleets than before.
+    pub(crate) fleets_changed: bool,
+}
+
+/// The first snapshot of a fleet, as far as it is known.
+struct First {
+    /// Since when it waits for the rest.
+    since: Instant,
+    /// When the oldest change in it was seen.
+    seen: Option<Instant>,
+    change: FleetChange,
 }
 
 /// What a watch of the xDS server stands for.
@@ -45,8 +56,8 @@ pub(crate) struct Plane {
     world: World,
     server: Server,
     fleets: BTreeSet<FleetKey>,
-    /// First snapshots that wait for what is not known yet, and since when.
-    incomplete: BTreeMap<FleetKey, (Instant, FleetChange)>,
+    /// First snapshots that wait for what is not known yet.
+    incomplete: BTreeMap<FleetKey, First>,
     metrics: PlaneMetrics,
     /// By watch id; an id stands for one version only, so that a late answer is not taken for a newer one. Trees, since all
     /// hosts are watched at the start and hardly one later: hash tables would keep the room.
@@ -95,17 +106,18 @@ impl Plane {
 
     /// When to settle again though nothing changes.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.incomplete.values().map(|(since, _)| *since + FIRST_SNAPSHOT).min()
+        self.incomplete.values().map(|first| first.since + FIRST_SNAPSHOT).min()
     }
 
     /// Computes what the changes touch and commits it.
     pub(crate) fn settle(&mut self, now: Instant) -> Settled {
+        let started = Instant::now();
         let outputs = self.world.settle();
         for panicked in self.world.take_panics() {
             tracing::error!(stage = panicked.stage, key = panicked.key, "bug: {}", panicked.message);
             self.metrics.panicked();
         }
-        self.metrics.settled(now.elapsed(), &self.world);
+        self.metrics.settled(started.elapsed(), &self.world);
         self.publish(outputs, now)
     }
 
@@ -115,44 +127,50 @@ impl Plane {
         for fleet in waiting.filter(|fleet| self.fleets.contains(*fleet)) {
             fleets.entry(fleet.clone()).or_default();
         }
-        let seen = self.seen;
+        let seen = self.seen.take();
+        let before = self.fleets.len();
         for (fleet, change) in fleets {
-            if let Some(change) = self.complete(&fleet, change, now) {
+            if let Some((change, seen)) = self.complete(&fleet, change, seen, now) {
                 let commit = self.commit_of(&fleet, change, seen);
                 self.server.commit(&fleet_id(&fleet), commit);
             }
         }
+        let fleets_changed = self.fleets.len() != before || !removed_fleets.is_empty();
         for fleet in &removed_fleets {
             self.fleets.remove(fleet);
             self.incomplete.remove(fleet);
             self.server.remove_fleet(&fleet_id(fleet));
             self.forget_watches(fleet);
         }
-        if self.incomplete.is_empty() {
-            self.seen = None;
-        }
-        Settled { statuses, plans, removed_fleets }
+        Settled { statuses, plans, removed_fleets, fleets_changed }
     }
 
     /// Holds a fleet's changes back until its first snapshot is complete, or has waited long enough: a proxy that still has
     /// an older one must not lose what is merely not known yet.
-    fn complete(&mut self, fleet: &FleetKey, change: FleetChange, now: Instant) -> Option<FleetChange> {
-        let (since, change) = match self.incomplete.remove(fleet) {
-            Some((since, mut first)) => {
-                first.absorb(change);
-                (since, first)
+    fn complete(
+        &mut self,
+        fleet: &FleetKey,
+        change: FleetChange,
+        seen: Option<Instant>,
+        now: Instant,
+    ) -> Option<(FleetChange, Option<Instant>)> {
+        let first = match self.incomplete.remove(fleet) {
+            Some(mut first) => {
+                first.change.absorb(change);
+                first.seen = first.seen.or(seen);
+                first
             }
-            None if self.fleets.insert(fleet.clone()) => (now, change),
-            None => return Some(change),
+            None if self.fleets.insert(fleet.clone()) => First { since: now, seen, change },
+            None => return Some((change, seen)),
         };
         let settled = self.world.is_settled(fleet);
-        if settled || now.duration_since(since) >= FIRST_SNAPSHOT {
+        if settled || now.duration_since(first.since) >= FIRST_SNAPSHOT {
             if !settled {
                 tracing::warn!(%fleet, "served without Secrets that cannot be read yet");
             }
-            return Some(change);
+            return Some((first.change, first.seen));
         }
-        self.incomplete.insert(fleet.clone(), (since, change));
+        self.incomplete.insert(fleet.clone(), first);
         None
     }
 

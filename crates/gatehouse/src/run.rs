@@ -26,6 +26,7 @@ use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{OnStop, RunArgs};
+use crate::inbox::{dumper, forward};
 use crate::load::{config, instance_id, open};
 use crate::plane::{Plane, PlaneMetrics};
 use crate::run::core::{Core, FileProblems, Input};
@@ -67,14 +68,14 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
         readiness: readiness.clone(),
         metrics: registry,
         status: Arc::new(move || document.json()),
-        dump: dumper(inbox.clone()),
+        dump: dumper(inbox.clone(), Input::Dump),
     };
     let admin = AdminServer::start(args.admin, admin).await?;
     tracing::info!(address = %admin.address(), "health, metrics and status");
     let fleets = Fleets::new(server.clone(), state, envoy, args.concurrency);
     let fleets = tokio::spawn(fleets.run(fleet_receiver, readiness, FILES));
     tokio::spawn(forward_files(open(&args.source.paths)?, inbox.clone()));
-    tokio::spawn(forward_events(server.events(), inbox.clone()));
+    tokio::spawn(forward(server.events(), inbox.clone(), Input::Proxy));
 
     wait_for_signal().await?;
     let drain = (args.on_stop == OnStop::Drain).then(|| Drain::stop(args.drain_timeout));
@@ -127,28 +128,6 @@ async fn forward_files(mut updates: FileUpdates, inbox: mpsc::Sender<Input>) {
         }
     }
     tracing::error!("the thread that reads files ended: changes are no longer seen; restart gatehouse");
-}
-
-async fn forward_events(
-    mut events: tokio::sync::mpsc::UnboundedReceiver<gatehouse_xds::Event>,
-    inbox: mpsc::Sender<Input>,
-) {
-    while let Some(event) = events.recv().await {
-        if inbox.send(Input::Proxy(event)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Answers `/debug/<name>` from the graph thread.
-fn dumper(inbox: mpsc::Sender<Input>) -> gatehouse_admin::Dump {
-    let inbox = std::sync::Mutex::new(inbox);
-    Arc::new(move |name| {
-        let (answer, answered) = mpsc::channel();
-        let sender = inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        sender.send(Input::Dump { name: name.to_owned(), answer }).ok()?;
-        answered.recv().ok().flatten()
-    })
 }
 
 /// Whether this host has IPv6, so that listeners on every address can bind it too.

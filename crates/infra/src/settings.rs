@@ -58,7 +58,7 @@ impl Default for Settings {
             controller_namespace: "gatehouse-system".to_owned(),
             placement: Placement::default(),
             envoy_image: "docker.io/envoyproxy/envoy:distroless-v1.40.0".to_owned(),
-            agent_image: concat!("ghcr.io/gatehouse/gatehouse:", env!("CARGO_PKG_VERSION")).to_owned(),
+            agent_image: concat!("gatehouse:", env!("CARGO_PKG_VERSION")).to_owned(),
             image_pull_policy: "IfNotPresent".to_owned(),
             xds_address: "gatehouse-xds.gatehouse-system.svc:18000".to_owned(),
             token_audience: "gatehouse.dev/xds".to_owned(),

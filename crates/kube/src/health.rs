@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::error::{Cause, Error};
+use crate::source::API_SERVER;
+
 /// What is wrong now, by subject; empty when all is well.
 pub type Problems = BTreeMap<String, String>;
 
@@ -44,6 +47,14 @@ impl Health {
     pub fn report_once(&self, subject: &str, text: impl Into<String>) {
         if !self.seen.borrow().contains_key(subject) {
             self.report(subject, text);
+        }
+    }
+
+    /// Notes why something failed: an API server that is away is everybody's trouble and stands there once.
+    pub(crate) fn failed(&self, subject: &str, error: &Error) {
+        match &error.cause {
+            Cause::Unreachable(_) => self.report(API_SERVER, error.cause.to_string()),
+            _ => self.report(subject, error.to_string()),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Virtual hosts: sorted concatenations of fragments over a base that every listener lays.
 
-mod accepted;
+mod forms;
 mod host;
 mod interim;
 mod meanwhile;
+mod search;
 mod trial;
 
 use std::cmp::Reverse;
@@ -23,6 +24,7 @@ use crate::names;
 use crate::output::{FleetChange, Resource};
 use host::{Host, Refused};
 pub(crate) use meanwhile::Judge;
+use search::Verdicts;
 
 /// One virtual host.
 #[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -156,11 +158,23 @@ impl VirtualHosts {
         }
         let mut dirty: FxHashSet<HostKey> =
             self.bases.take_changes().into_iter().map(|change| change.group).collect();
+        let mut known_bad: BTreeMap<HostKey, Vec<Order>> = BTreeMap::new();
         for change in self.fragments.take_changes() {
             let out = fleets.entry(change.group.fleet.clone()).or_default();
             let host = self.emitted.entry(change.group.clone()).or_default();
-            host.record(out, &change, (&self.refused, judge.failing));
+            if host.record(out, &change, &self.refused) {
+                known_bad.entry(change.group.clone()).or_default().push(change.order);
+            }
             dirty.insert(change.group);
+        }
+        // What was accepted elsewhere in a host is known once all of its changes are.
+        for (key, places) in known_bad {
+            let (Some(host), Some(fragments)) = (self.emitted.get_mut(&key), self.fragments.peek(&key))
+            else {
+                continue;
+            };
+            let out = fleets.entry(key.fleet.clone()).or_default();
+            host.stand_in(out, &key.name, &places, fragments, (&self.refused, judge.failing));
         }
         for key in &dirty {
             let host = self.emitted.get_mut(key).filter(|_| !self.answered.contains_key(key));
@@ -168,16 +182,14 @@ impl VirtualHosts {
                 self.answered.insert(key.clone(), self.words.get(key).cloned().unwrap_or_default());
             }
         }
-        for (key, message) in std::mem::take(&mut self.answered) {
+        for (key, words) in std::mem::take(&mut self.answered) {
             let (Some(host), Some(fragments)) = (self.emitted.get_mut(&key), self.fragments.peek(&key))
             else {
                 continue;
             };
             let out = fleets.entry(key.fleet.clone()).or_default();
-            for bad in host.follow_trial(out, &key.name, fragments, (&self.refused, judge.failing)) {
-                self.refused.insert(bad.clone(), message.clone());
-                self.found.push((bad, message.clone()));
-            }
+            let mut verdicts = Verdicts { refused: &mut self.refused, found: &mut self.found, words };
+            host.follow_search(out, &key.name, fragments, judge.failing, &mut verdicts);
             dirty.insert(key);
         }
         let mut dirty: Vec<_> = dirty.into_iter().collect();

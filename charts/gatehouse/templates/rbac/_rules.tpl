@@ -1,41 +1,26 @@
 {{- /* What is read in every namespace that is watched, and the statuses that are written there. */}}
 {{- define "gatehouse.rules.watch" -}}
 - apiGroups: [gateway.networking.k8s.io]
-  resources:
-    - backendtlspolicies
-    - gateways
-    - grpcroutes
-    - httproutes
-    - listenersets
-    - referencegrants
-    - tcproutes
-    - tlsroutes
-    - udproutes
+  resources: [gateways, httproutes, listenersets, referencegrants]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources:
-    - backendtlspolicies/status
-    - gateways/status
-    - grpcroutes/status
-    - httproutes/status
-    - listenersets/status
-    - tcproutes/status
-    - tlsroutes/status
-    - udproutes/status
-  verbs: [get, patch, update]
+  resources: [gateways/status, httproutes/status, listenersets/status]
+  verbs: [update]
+{{- if .Values.backends.enabled }}
 - apiGroups: [gateway.envoyproxy.io]
-  resources: [backends, envoyproxies]
+  resources: [backends]
   verbs: [get, list, watch]
 - apiGroups: [gateway.envoyproxy.io]
   resources: [backends/status]
-  verbs: [get, patch, update]
+  verbs: [update]
+{{- end }}
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch]
-- apiGroups: [events.k8s.io, ""]
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
@@ -44,25 +29,25 @@
 {{- define "gatehouse.rules.proxies" -}}
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts, services]
-  verbs: [get, list, watch, create, patch, update, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [daemonsets, deployments]
-  verbs: [get, list, watch, create, patch, update, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [get, list, watch, create, patch, update, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, update, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
 {{- end }}
 
-{{- /* Secrets and ConfigMaps that users' objects name. */}}
+{{- /* Secrets that users' objects name. */}}
 {{- define "gatehouse.rules.referenced" -}}
 - apiGroups: [""]
-  resources: [configmaps, secrets]
+  resources: [secrets]
   verbs: [get, list, watch]
 {{- end }}
 
@@ -73,7 +58,7 @@
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gatewayclasses/status]
-  verbs: [get, patch, update]
+  verbs: [update]
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get, list, watch]

@@ -1,5 +1,6 @@
 //! Which fleet a proxy belongs to: its token names a ServiceAccount, and each fleet has one of its own.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -27,6 +28,9 @@ impl Accounts {
     /// The proxies of a fleet run as one of these.
     pub(crate) fn set(&self, fleet: &FleetKey, accounts: Vec<NamespacedName>) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.accounts.get(fleet) == Some(&accounts) {
+            return;
+        }
         known.forget(fleet);
         for account in &accounts {
             known.fleets.entry(account.clone()).or_default().insert(fleet.clone());
@@ -51,10 +55,12 @@ impl Accounts {
 impl Known {
     fn forget(&mut self, fleet: &FleetKey) {
         for account in self.accounts.remove(fleet).unwrap_or_default() {
-            if let Some(fleets) = self.fleets.get_mut(&account) {
-                fleets.remove(fleet);
+            if let Entry::Occupied(mut fleets) = self.fleets.entry(account) {
+                fleets.get_mut().remove(fleet);
+                if fleets.get().is_empty() {
+                    fleets.remove();
+                }
             }
-            self.fleets.retain(|_, fleets| !fleets.is_empty());
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Watch {
     pub(crate) selector: String,
 }
 
-/// Where Secrets and ConfigMaps may be read; empty: wherever a reference leads.
+/// Where Secrets may be read; empty: wherever a reference leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Secrets {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 
-use gatehouse_infra::{Applier, ApplierConfig, InfraEvent, Settings, WantedChange};
+use gatehouse_infra::{Applier, ApplierConfig, Settings, WantedChange};
 use gatehouse_kube::Api;
 use gatehouse_kube::ca::Material;
 use gatehouse_kube::leader::Leadership;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
 use super::thread::{Input, PlanNews};
+use crate::inbox::forward;
 
 /// Plans that wait for the applier; more of them coalesce.
 const BACKLOG: usize = 16;
@@ -78,7 +79,7 @@ impl Pods {
         let (wanted, changes) = tokio::sync::mpsc::channel(BACKLOG);
         let (events, states) = unbounded_channel();
         let applier = Applier::start(self.api.client().clone(), config, changes, events);
-        let forward = tokio::spawn(forward(states, self.inbox.clone()));
+        let forward = tokio::spawn(forward(states, self.inbox.clone(), Input::Infra));
         let mut next = Some(WantedChange { complete: true, ..wanted_change(plans.clone()) });
         let mut leadership = self.leadership.clone();
         let end = loop {
@@ -140,12 +141,4 @@ fn absorb(plans: &mut Plans, news: PlanNews) -> WantedChange {
         change.fleets.insert(fleet, None);
     }
     change
-}
-
-async fn forward(mut states: UnboundedReceiver<InfraEvent>, inbox: mpsc::Sender<Input>) {
-    while let Some(state) = states.recv().await {
-        if inbox.send(Input::Infra(state)).is_err() {
-            return;
-        }
-    }
 }

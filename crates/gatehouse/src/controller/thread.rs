@@ -1,25 +1,23 @@
 //! The graph thread of `gatehouse controller`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gatehouse_infra::InfraEvent;
 use gatehouse_kube::events::Events;
 use gatehouse_kube::source::{SourceEvent, SourceHandle};
 use gatehouse_kube::status::StatusWriter;
 use gatehouse_model::{FleetKey, NamespacedName};
-use gatehouse_translate::{FleetPlan, FleetState};
+use gatehouse_translate::FleetPlan;
 use gatehouse_xds::Event;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::admission::Accounts;
 use super::notes::note;
+use super::patience::Patience;
+use crate::inbox::Question;
 use crate::plane::{Plane, Settled};
-
-/// A Gateway without a ready proxy is programmed no more after this time: a rollout or a node's hiccup is shorter.
-const UNREADY: Duration = Duration::from_secs(30);
 
 /// What wakes the thread.
 pub(crate) enum Input {
@@ -30,7 +28,7 @@ pub(crate) enum Input {
     /// A fleet's pods are in another state.
     Infra(InfraEvent),
     /// Somebody wants to see inside.
-    Dump { name: String, answer: mpsc::Sender<Option<String>> },
+    Dump(Question),
     /// The end.
     Stop,
 }
@@ -61,15 +59,12 @@ pub(crate) struct Core {
     sinks: Sinks,
     /// Whether everything that is watched was listed once: before that nothing is served.
     synced: bool,
-    /// Fleets that had a ready proxy when they were last told of.
-    ready: BTreeSet<FleetKey>,
-    /// Those of them whose last ready proxy is gone, since when, and what else is known of them.
-    unready: BTreeMap<FleetKey, (Instant, FleetState)>,
+    patience: Patience,
 }
 
 impl Core {
     pub(crate) fn new(plane: Plane, sinks: Sinks) -> Self {
-        Self { plane, sinks, synced: false, ready: BTreeSet::new(), unready: BTreeMap::new() }
+        Self { plane, sinks, synced: false, patience: Patience::default() }
     }
 
     /// Runs until told to stop. Bursts coalesce: everything that waits is taken before one settle.
@@ -94,8 +89,7 @@ impl Core {
     }
 
     fn next(&self, inputs: &mpsc::Receiver<Input>) -> Result<Input, mpsc::RecvTimeoutError> {
-        let unready = self.unready.values().map(|(since, _)| *since + UNREADY).min();
-        match self.plane.wake_at().into_iter().chain(unready).min() {
+        match self.plane.wake_at().into_iter().chain(self.patience.ends_at()).min() {
             Some(at) => inputs.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => inputs.recv().map_err(|mpsc::RecvError| mpsc::RecvTimeoutError::Disconnected),
         }
@@ -112,7 +106,7 @@ impl Core {
             Input::Source(SourceEvent::Synced) => self.synced = true,
             Input::Proxy(event) => self.plane.proxy(&event),
             Input::Infra(event) => self.infra(event),
-            Input::Dump { name, answer } => {
+            Input::Dump(Question { name, answer }) => {
                 let dump = (name == "stages").then(|| self.plane.stages()).flatten();
                 // Whoever asked may have gone away.
                 let _ = answer.send(dump);
@@ -121,42 +115,20 @@ impl Core {
         }
     }
 
-    /// The last ready proxy is missed only after a while.
-    fn infra(&mut self, event: InfraEvent) {
-        let InfraEvent { fleet, state } = event;
-        let accounts = state
-            .accounts
-            .iter()
-            .map(|(namespace, name)| NamespacedName::new(namespace.as_str(), name.as_str()));
+    fn infra(&mut self, InfraEvent { fleet, state }: InfraEvent) {
+        let accounts = state.accounts.iter();
+        let accounts =
+            accounts.map(|(namespace, name)| NamespacedName::new(namespace.as_str(), name.as_str()));
         self.sinks.accounts.set(&fleet, accounts.collect());
-        let state = state.fleet_state();
-        let ready = state.ready;
-        let state = FleetState { ready: true, ..state };
-        if ready {
-            self.unready.remove(&fleet);
-            self.ready.insert(fleet.clone());
-        } else if self.ready.contains(&fleet) {
-            let since = self.unready.get(&fleet).map_or_else(Instant::now, |(since, _)| *since);
-            self.unready.insert(fleet.clone(), (since, state.clone()));
-        }
-        let ready = self.ready.contains(&fleet);
-        self.plane.world().fleet_is(&fleet, FleetState { ready, ..state });
-    }
-
-    fn miss_proxies(&mut self, now: Instant) {
-        let late = self.unready.iter().filter(|(_, (since, _))| now.duration_since(*since) >= UNREADY);
-        let late: Vec<_> = late.map(|(fleet, _)| fleet.clone()).collect();
-        for fleet in late {
-            self.ready.remove(&fleet);
-            if let Some((_, state)) = self.unready.remove(&fleet) {
-                self.plane.world().fleet_is(&fleet, FleetState { ready: false, ..state });
-            }
-        }
+        let state = self.patience.hear(&fleet, state.fleet_state(), Instant::now());
+        self.plane.world().fleet_is(&fleet, state);
     }
 
     fn settle(&mut self) {
         let now = Instant::now();
-        self.miss_proxies(now);
+        for (fleet, state) in self.patience.lost(now) {
+            self.plane.world().fleet_is(&fleet, state);
+        }
         loop {
             let settled = self.plane.settle(now);
             self.hand_out(settled);
@@ -175,7 +147,7 @@ impl Core {
     }
 
     fn hand_out(&mut self, settled: Settled) {
-        let Settled { statuses, plans, removed_fleets } = settled;
+        let Settled { statuses, plans, removed_fleets, .. } = settled;
         for status in statuses {
             for note in note(&status) {
                 self.sinks.events.record(note);
@@ -184,8 +156,7 @@ impl Core {
         }
         if !plans.is_empty() || !removed_fleets.is_empty() {
             for fleet in &removed_fleets {
-                self.ready.remove(fleet);
-                self.unready.remove(fleet);
+                self.patience.forget(fleet);
                 self.sinks.accounts.remove(fleet);
             }
             // The receiver ends with the process only.

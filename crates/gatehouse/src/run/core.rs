@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use prometheus::{IntGaugeVec, Opts, Registry};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::inbox::Question;
 use crate::load::change;
 use crate::plane::Plane;
 use crate::print;
@@ -27,7 +28,7 @@ pub(crate) enum Input {
     /// The xDS server tells of proxies.
     Proxy(Event),
     /// Somebody wants to see inside.
-    Dump { name: String, answer: mpsc::Sender<Option<String>> },
+    Dump(Question),
     /// The end.
     Stop,
 }
@@ -39,8 +40,8 @@ pub(crate) struct Core {
     intake: Intake,
     /// The fleets that should run, sent when they change.
     fleets: UnboundedSender<BTreeSet<FleetKey>>,
-    /// The last that were sent; none before the first settle.
-    sent_fleets: Option<BTreeSet<FleetKey>>,
+    /// Whether any were sent.
+    sent: bool,
     document: SharedDocument,
     problems: FileProblems,
     /// Whether all files were read once: before that nothing is served.
@@ -84,7 +85,7 @@ impl Core {
             ports,
             intake: Intake::default(),
             fleets,
-            sent_fleets: None,
+            sent: false,
             document,
             problems,
             complete: false,
@@ -123,7 +124,7 @@ impl Core {
                 self.files(&batch, seen);
             }
             Input::Proxy(event) => self.plane.proxy(&event),
-            Input::Dump { name, answer } => {
+            Input::Dump(Question { name, answer }) => {
                 // Whoever asked may have gone away.
                 let _ = answer.send(self.dump(&name));
             }
@@ -152,20 +153,20 @@ impl Core {
     }
 
     fn settle(&mut self) {
+        // The first set is sent even when empty: Envoys that an earlier run left behind must go.
+        let mut changed = !std::mem::replace(&mut self.sent, true);
         loop {
             let settled = self.plane.settle(Instant::now());
+            changed |= settled.fleets_changed;
             self.show(&settled.statuses);
             // A Gateway whose ports were not asked about yet has changed nothing.
             if !self.ports.answer(self.plane.world()) {
                 break;
             }
         }
-        // The first set is sent even when empty: Envoys that an earlier run left behind must go.
-        if self.sent_fleets.as_ref() != Some(self.plane.fleets()) {
-            let fleets = self.plane.fleets().clone();
-            self.sent_fleets = Some(fleets.clone());
+        if changed {
             // The receiver ends with the process only.
-            let _ = self.fleets.send(fleets);
+            let _ = self.fleets.send(self.plane.fleets().clone());
         }
     }
 

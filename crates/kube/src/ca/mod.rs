@@ -25,7 +25,6 @@ use crate::backoff::Backoff;
 use crate::error::{Cause, Error};
 use crate::health::Health;
 use crate::leader::Leadership;
-use crate::source::API_SERVER;
 use authority::Leaf;
 use rotation::{Authorities, Times};
 
@@ -139,10 +138,7 @@ impl Keeper {
                 // Somebody else was faster: look again.
                 Err(Error { cause: Cause::Conflict(_), .. }) => backoff.next(),
                 Err(error) => {
-                    match &error.cause {
-                        Cause::Unreachable(_) => self.health.report(API_SERVER, error.cause.to_string()),
-                        _ => self.health.report(SUBJECT, error.to_string()),
-                    }
+                    self.health.failed(SUBJECT, &error);
                     backoff.next()
                 }
             };

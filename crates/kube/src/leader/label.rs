@@ -11,7 +11,6 @@ use crate::api::{Api, ResourceType, Target};
 use crate::backoff::Backoff;
 use crate::error::{Cause, Error};
 use crate::health::Health;
-use crate::source::API_SERVER;
 
 const PODS: ResourceType = ResourceType { group: "", version: "v1", plural: "pods" };
 const SUBJECT: &str = "label of the leader's pod";
@@ -47,10 +46,7 @@ impl Keeper {
                     AGAIN
                 }
                 Err(error) => {
-                    match &error.cause {
-                        Cause::Unreachable(_) => self.health.report(API_SERVER, error.cause.to_string()),
-                        _ => self.health.report(SUBJECT, error.to_string()),
-                    }
+                    self.health.failed(SUBJECT, &error);
                     backoff.next()
                 }
             };

@@ -22,7 +22,6 @@ use tokio::time::Instant;
 use crate::api::{Api, ResourceType, Target};
 use crate::error::{Cause, Error};
 use crate::health::Health;
-use crate::source::API_SERVER;
 use election::{Election, Record, Step};
 
 const LEASES: ResourceType = ResourceType { group: "coordination.k8s.io", version: "v1", plural: "leases" };
@@ -230,10 +229,7 @@ impl Candidate {
             }
             // Somebody else was faster: the next round sees who.
             Err(Error { cause: Cause::Conflict(_), .. }) => {}
-            Err(error) if matches!(error.cause, Cause::Unreachable(_)) => {
-                self.health.report(API_SERVER, error.cause.to_string());
-            }
-            Err(error) => self.health.report(SUBJECT, error.to_string()),
+            Err(error) => self.health.failed(SUBJECT, &error),
         }
     }
 

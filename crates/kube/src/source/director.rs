@@ -14,7 +14,6 @@ use super::wanted::Wanted;
 use super::watcher::{Progress, Selection, Sink, Watcher};
 use super::{API_SERVER, Scope, SourceConfig, SourceEvent};
 use crate::api::Api;
-use crate::error::Cause;
 use crate::kinds::{self, Kind, Need};
 
 /// How often to look for something that we cannot do without.
@@ -87,10 +86,7 @@ impl Director {
         let served = match probe(&self.api, kinds::WATCHED).await {
             Ok(served) => served,
             Err(error) => {
-                match &error.cause {
-                    Cause::Unreachable(_) => self.sink.health.report(API_SERVER, error.cause.to_string()),
-                    _ => self.sink.health.report("discovery", error.to_string()),
-                }
+                self.sink.health.failed("discovery", &error);
                 return EAGER;
             }
         };

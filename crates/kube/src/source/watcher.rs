@@ -458,11 +458,12 @@ impl Watcher {
     async fn failed(&mut self, error: &Error) {
         match &error.cause {
             Cause::Gone => return,
-            Cause::Unreachable(_) => {
-                self.sink.health.report(super::API_SERVER, error.cause.to_string());
-                return;
+            cause => {
+                self.sink.health.failed(&self.subject, error);
+                if matches!(cause, Cause::Unreachable(_)) {
+                    return;
+                }
             }
-            _ => self.sink.health.report(&self.subject, error.to_string()),
         }
         if matches!(error.cause, Cause::Forbidden { .. }) {
             if !std::mem::replace(&mut self.forgotten, true) {

@@ -306,10 +306,9 @@ impl Attempt {
     fn failed(&self, key: &Key, error: &Error) -> Outcome {
         match &error.cause {
             Cause::NotFound | Cause::NotServed => return Outcome::Gone,
-            Cause::Unreachable(_) => self.health.report(API_SERVER, error.cause.to_string()),
             // One text for all: the same right is missing for each of them.
             Cause::Forbidden { .. } => self.health.report_once(&rights(key), error.to_string()),
-            _ => self.health.report(&subject(key), error.to_string()),
+            _ => self.health.failed(&subject(key), error),
         }
         self.counters.failed.fetch_add(1, Ordering::Relaxed);
         Outcome::Failed

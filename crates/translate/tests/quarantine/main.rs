@@ -189,3 +189,58 @@ fn new_bad_rule_answers_500_although_a_rule_without_replacement_joins_the_search
     assert_eq!(scene.serves("/poison"), None);
     assert_eq!(scene.refused_routes(), ["route-1", "route-2"]);
 }
+
+#[test]
+fn edits_beside_a_bad_match_are_not_blamed() {
+    for steps in 0..6 {
+        let mut scene = Scene::new(5, "/bad");
+        scene.rules(3, &[("/bad", "new")]);
+        for _ in 0..steps {
+            scene.step();
+        }
+        scene.edit(1, "second");
+        scene.run();
+        assert_eq!(scene.does(1).as_deref(), Some("second"), "edited after {steps} answers");
+        assert_eq!(scene.does(3), None);
+        assert_eq!(scene.refused_routes(), ["route-3"]);
+    }
+}
+
+#[test]
+fn bad_match_costs_three_versions() {
+    let mut scene = Scene::new(5, "/bad");
+    scene.rules(3, &[("/bad", "new")]);
+    assert_eq!(scene.run(), 2, "itself, and what answers 500 in its stead");
+    scene.edit(1, "second");
+    assert_eq!(scene.run(), 0);
+}
+
+#[test]
+fn new_bad_rule_answers_500_beside_one_with_a_bad_match() {
+    for steps in 0..8 {
+        let mut scene = Scene::new(5, "poison");
+        scene.rules(3, &[("/new", "poison")]);
+        for _ in 0..steps {
+            scene.step();
+        }
+        scene.rules(4, &[("/poison", "new")]);
+        scene.run();
+        assert_eq!(scene.serves("/new").as_deref(), Some("500"), "joined after {steps} answers");
+        assert_eq!(scene.serves("/poison"), None);
+        assert_eq!(scene.refused_routes(), ["route-3", "route-4"]);
+    }
+}
+
+#[test]
+fn known_bad_rule_that_moves_keeps_its_last_good_bytes() {
+    let mut scene = Scene::new(5, "poison");
+    scene.rules(3, &[("/kept", "poison")]);
+    scene.run();
+    scene.rules(3, &[("/gone", "first"), ("/kept", "first")]);
+    scene.run();
+    // The same bytes as those that were refused first.
+    scene.rules(3, &[("/kept", "poison")]);
+    assert_eq!(scene.run(), 0);
+    assert_eq!(scene.serves("/gone"), None);
+    assert_eq!(scene.serves("/kept").as_deref(), Some("first"));
+}
