@@ -182,7 +182,7 @@ func TestS004ListenersAndRoutes(t *testing.T) {
 		if _, _, err := ask("goodrain"); err == nil {
 			t.Error("HTTPS is served without a grant")
 		}
-		j.put(t, grant)
+		j.Put(t, grant)
 		j.condition(t, "gateway/gateway", listener("https"), "ResolvedRefs", "True", "ResolvedRefs")
 		served := func(context.Context) error {
 			status, _, err := ask("goodrain")
@@ -204,7 +204,7 @@ func TestS004ListenersAndRoutes(t *testing.T) {
 		if got := j.status(t, address+":8088", host, "/gateway"); got != 301 {
 			t.Errorf("HTTP beside it: %d", got)
 		}
-		j.put(t, grant)
+		j.Put(t, grant)
 		j.Await(t, "HTTPS again", served)
 	})
 	t.Run("S004-07 redirect", func(t *testing.T) {
