@@ -214,7 +214,7 @@ func TestChartUpgraded(t *testing.T) {
 		// The proxies run the same image as their agent, so they are rolled as well.
 		s.Install(t, "--wait", "--timeout=5m", "--set=image.tag="+bed.NextTag, "--set=log.level=debug")
 		s.Await(t, "proxies of the next version", func(ctx context.Context) error {
-			images, err := s.Cluster.Kubectl(ctx, "get", "pods", "--selector="+proxies, "--output=jsonpath={.items[*].spec.*[*].image}")
+			images, err := s.Cluster.Kubectl(ctx, "get", "pods", "--selector="+proxies, "--output=jsonpath={.items[*].spec.initContainers[*].image}")
 			if err != nil {
 				return err
 			}
