@@ -150,6 +150,22 @@ cluster-test: ## Prove that the cluster is real; starts it, and ends it if it wa
 	@cd e2e
 	go test -tags cluster -count=1 -timeout 25m ./cluster
 
+PROFILE ?= GATEWAY-HTTP
+PLACEMENT ?= GatewayNamespace
+.PHONY: conformance
+conformance: export E2E_CHART := $(BUILT)/chart/gatehouse
+conformance: export E2E_REPORT ?= $(BUILT)/conformance.txt
+conformance: envoy chart ## Run Gateway API's suite on the cluster (RUN=Test PROFILE=GATEWAY-HTTP PLACEMENT=GatewayNamespace)
+	@if [[ "$$GATEHOUSE_BIN" == "$(BUILT)/debug/gatehouse" ]]; then
+	  cargo build $(LOCKED) --package gatehouse --bins
+	fi
+	rm -f "$$E2E_REPORT"
+	go test -C e2e -tags cluster -count=1 -timeout 60m -json ./conformance/cluster \
+	  -args -only '$(RUN)' -profiles '$(PROFILE)' -placement '$(PLACEMENT)' >"$$E2E_REPORT.json" && failed=0 || failed=$$?
+	cat "$$E2E_REPORT" || tail -n 20 "$$E2E_REPORT.json"
+	echo "what was asked and answered: $$E2E_REPORT.json"
+	exit $$failed
+
 .PHONY: cluster-down
 cluster-down: ## End the cluster and remove all that is left of it
 	@$(CLUSTER) down
