@@ -25,13 +25,13 @@ import (
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 	"sigs.k8s.io/gateway-api/pkg/features"
 
+	"gatehouse.dev/e2e/bed"
 	"gatehouse.dev/e2e/cluster"
 	"gatehouse.dev/e2e/conformance"
 )
 
 const (
 	gatewayClass = "gatehouse"
-	patience     = 3 * time.Minute
 	// usable is an address of the external pool that MetalLB, which begins with the first, does not give away by itself.
 	usable = "172.30.20.240"
 	// unusable is in no pool.
@@ -44,19 +44,11 @@ var (
 	placement = flag.String("placement", conformance.GatewayNamespace, "where proxies run, as in the chart's values")
 )
 
-func TestMain(m *testing.M) { cluster.Main(m) }
+func TestMain(m *testing.M) { bed.Main(m) }
 
 func TestClusterConformance(t *testing.T) {
 	log.SetLogger(zap.New(zap.WriteTo(t.Output())))
-	c, err := cluster.Attach(cluster.NameFromEnvironment())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.CollectOnFailure(t)
-	if err := install(t.Context(), c, *placement); err != nil {
-		t.Fatal(err)
-	}
-	options := newOptions(t, c)
+	options := newOptions(t, install(t))
 	results := conformance.NewResults(conformance.Cluster(*placement), *only)
 	options.Hook = results.Record
 	s, err := suite.NewConformanceTestSuite(options)
@@ -71,12 +63,24 @@ func TestClusterConformance(t *testing.T) {
 	}
 }
 
+// install installs what is tested; controllers of an earlier run end, for the tag does not tell a new binary.
+func install(t *testing.T) *bed.Bed {
+	b := bed.Attach(t)
+	if err := b.InstallGatewayAPI(t.Context(), "experimental"); err != nil {
+		t.Fatal(err)
+	}
+	b.Install(t, "--wait", "--timeout=5m", "--set=placement="+*placement,
+		"--set=gatewayClass.create=true,gatewayClass.name="+gatewayClass,
+		fmt.Sprint("--set-string=podAnnotations.run=", time.Now().Unix()))
+	return b
+}
+
 // newOptions describes the cluster to the suite, with the features that the GatewayClass claims.
-func newOptions(t *testing.T, c *cluster.Cluster) suite.ConformanceOptions {
+func newOptions(t *testing.T, b *bed.Bed) suite.ConformanceOptions {
 	cleanup := *only == "" || os.Getenv("E2E_KEEP") == ""
 	plan, timeouts := conformance.Cluster(*placement), config.DefaultTimeoutConfig()
 	// A namespace ends with its pods, and those take the time to drain.
-	timeouts.DeleteTimeout = patience
+	timeouts.DeleteTimeout = bed.Patience
 	options := suite.ConformanceOptions{
 		ManifestFS: []fs.FS{&upstream.Manifests},
 		ConfigurableOptions: suite.ConfigurableOptions{
@@ -91,7 +95,7 @@ func newOptions(t *testing.T, c *cluster.Cluster) suite.ConformanceOptions {
 			UnusableNetworkAddresses: []gatewayv1.GatewaySpecAddress{conformance.Address(unusable)},
 		},
 	}
-	cfg, err := c.RESTConfig()
+	cfg, err := b.RESTConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +117,7 @@ func newOptions(t *testing.T, c *cluster.Cluster) suite.ConformanceOptions {
 // supportedFeatures waits until the GatewayClass is accepted, and reads what it claims.
 func supportedFeatures(ctx context.Context, c client.Client) (sets.Set[features.FeatureName], error) {
 	var class gatewayv1.GatewayClass
-	err := cluster.Poll(ctx, patience, "GatewayClass "+gatewayClass, func(ctx context.Context) error {
+	err := cluster.Poll(ctx, bed.Patience, "GatewayClass "+gatewayClass, func(ctx context.Context) error {
 		if err := c.Get(ctx, client.ObjectKey{Name: gatewayClass}, &class); err != nil {
 			return err
 		}
