@@ -168,6 +168,18 @@ e2e-smoke: ## The smoke test on a cluster of its own, which is new and ends with
 	@trap '$(MAKE) cluster-down' EXIT
 	$(call in_turn,cluster-down cluster-up smoke-test)
 
+PROFILE ?= GATEWAY-HTTP
+PLACEMENT ?= GatewayNamespace
+.PHONY: conformance
+conformance: export E2E_REPORT ?= $(BUILT)/conformance.txt
+conformance: envoy binary chart ## Run Gateway API's suite on the cluster (RUN=Test PROFILE=GATEWAY-HTTP PLACEMENT=GatewayNamespace)
+	@rm -f "$$E2E_REPORT"
+	go test -C e2e -tags cluster -count=1 -timeout 60m -json ./conformance/cluster \
+	  -args -only '$(RUN)' -profiles '$(PROFILE)' -placement '$(PLACEMENT)' >"$$E2E_REPORT.json" && failed=0 || failed=$$?
+	cat "$$E2E_REPORT" || tail -n 20 "$$E2E_REPORT.json"
+	echo "what was asked and answered: $$E2E_REPORT.json"
+	exit $$failed
+
 # One after the other, each on a cluster of its own unless E2E_CLUSTER is up.
 .PHONY: e2e
 e2e: envoy binary chart ## All tests on a cluster: the cluster itself, the journeys, the disruptions (about an hour)
