@@ -6,6 +6,7 @@
 //! translate  the Envoy configuration of files, offline
 //! controller a cluster's Gateways: watches -> world (graph thread) -> delta ADS -> agents, pods, statuses
 //! agent      in a proxy pod: relay, store, drain and readiness of its Envoy
+//! drain      asks that agent to drain its Envoy
 //! check      what is wrong with files, offline
 //! ```
 
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
                         controller::controller(args, config.unwrap_or_default()).await?;
                         Ok(ExitCode::SUCCESS)
                     }
+                    Command::Drain(args) => agent::drain(args).await.map(|()| ExitCode::SUCCESS),
                     Command::Agent(args) => agent::agent(args).await.map(|()| ExitCode::SUCCESS),
                     Command::Check(args) => check::check(args).await,
                 }
