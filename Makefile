@@ -53,6 +53,12 @@ demo: envoy ## Serve the quickstart through Envoy on DEMO_PORT (8080), backend o
 build: ## Build everything with debug settings
 	@cargo build $(LOCKED) --workspace
 
+.PHONY: binary
+binary: ## Build the gatehouse binary that the tests use, unless GATEHOUSE_BIN names another
+	@if [[ "$$GATEHOUSE_BIN" == "$(BUILT)/debug/gatehouse" ]]; then
+	  cargo build $(LOCKED) --package gatehouse --bins
+	fi
+
 .PHONY: release
 release: ## Build the optimised gatehouse binary
 	@cargo build $(LOCKED) --release --package gatehouse
@@ -102,9 +108,7 @@ e2e-test: envoy ## Run the Go tests against the built binary and a real Envoy
 	  echo "e2e has no Go files: nothing to run"
 	  exit 0
 	fi
-	if [[ "$$GATEHOUSE_BIN" == "$(BUILT)/debug/gatehouse" ]]; then
-	  cargo build $(LOCKED) --package gatehouse --bins
-	fi
+	$(MAKE) binary
 	cd e2e
 	go vet ./...
 	go vet -tags cluster ./...
@@ -138,11 +142,8 @@ cluster-up: ## Start a one-node Kubernetes cluster; the first time builds it (ne
 	@$(CLUSTER) up
 
 .PHONY: cluster-images
-cluster-images: envoy ## Load the built gatehouse and Envoy into the cluster as GATEHOUSE_IMAGE and PROXY_IMAGE
-	@if [[ "$$GATEHOUSE_BIN" == "$(BUILT)/debug/gatehouse" ]]; then
-	  cargo build $(LOCKED) --package gatehouse --bins
-	fi
-	$(CLUSTER) image "$(GATEHOUSE_IMAGE)" "$$GATEHOUSE_BIN" /usr/local/bin/gatehouse
+cluster-images: envoy binary ## Load the built gatehouse and Envoy into the cluster as GATEHOUSE_IMAGE and PROXY_IMAGE
+	@$(CLUSTER) image "$(GATEHOUSE_IMAGE)" "$$GATEHOUSE_BIN" /usr/local/bin/gatehouse
 	$(CLUSTER) image "$(PROXY_IMAGE)" "$$GATEHOUSE_ENVOY" /usr/local/bin/envoy
 
 .PHONY: cluster-test
@@ -154,11 +155,35 @@ cluster-test: ## Prove that the cluster is real; starts it, and ends it if it wa
 cluster-down: ## End the cluster and remove all that is left of it
 	@$(CLUSTER) down
 
+# Tests on a cluster start it, unless it is up, and load the images; the chart and the binaries must be there.
+CLUSTER_TEST := go test -C e2e -tags cluster -count=1 -p 1 -v
+
+.PHONY: smoke-test
+smoke-test: envoy binary chart ## Install on the cluster, serve the quickstart, delete the controllers under traffic
+	@$(CLUSTER_TEST) -timeout 15m ./smoke
+
 .PHONY: e2e-smoke
 e2e-smoke: export E2E_CLUSTER := smoke
-e2e-smoke: ## Start a cluster of its own, test on it, end it
+e2e-smoke: ## The smoke test on a cluster of its own, which is new and ends with it
 	@trap '$(MAKE) cluster-down' EXIT
-	$(call in_turn,cluster-down cluster-up cluster-test)
+	$(call in_turn,cluster-down cluster-up smoke-test)
+
+PROFILE ?= GATEWAY-HTTP
+PLACEMENT ?= GatewayNamespace
+.PHONY: conformance
+conformance: export E2E_REPORT ?= $(BUILT)/conformance.txt
+conformance: envoy binary chart ## Run Gateway API's suite on the cluster (RUN=Test PROFILE=GATEWAY-HTTP PLACEMENT=GatewayNamespace)
+	@rm -f "$$E2E_REPORT"
+	go test -C e2e -tags cluster -count=1 -timeout 60m -json ./conformance/cluster \
+	  -args -only '$(RUN)' -profiles '$(PROFILE)' -placement '$(PLACEMENT)' >"$$E2E_REPORT.json" && failed=0 || failed=$$?
+	cat "$$E2E_REPORT" || tail -n 20 "$$E2E_REPORT.json"
+	echo "what was asked and answered: $$E2E_REPORT.json"
+	exit $$failed
+
+# One after the other, each on a cluster of its own unless E2E_CLUSTER is up.
+.PHONY: e2e
+e2e: envoy binary chart ## All tests on a cluster: the cluster itself, the journeys, the disruptions (about an hour)
+	@$(CLUSTER_TEST) -timeout 60m ./cluster ./smoke ./journeys ./disruption
 
 ##@ Change
 

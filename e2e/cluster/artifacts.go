@@ -38,20 +38,23 @@ var adminPages = map[string]string{
 
 // CollectOnFailure keeps everything that explains a failure, in a folder of the test's name.
 func (c *Cluster) CollectOnFailure(t testing.TB) {
-	t.Cleanup(func() {
-		if !t.Failed() {
-			return
-		}
-		base := os.Getenv(artifactsVariable)
-		if base == "" {
-			base = filepath.Join(os.TempDir(), "gatehouse-e2e")
-		}
-		dir := filepath.Join(base, strings.ReplaceAll(t.Name(), "/", "."))
-		if err := c.Collect(context.Background(), dir); err != nil {
-			t.Logf("not everything could be kept: %v", err)
-		}
-		t.Logf("logs, events, objects and config dumps are in %s", dir)
-	})
+	t.Cleanup(func() { c.CollectIfFailed(t) })
+}
+
+// CollectIfFailed is CollectOnFailure for tests that remove at their end what would explain their failure.
+func (c *Cluster) CollectIfFailed(t testing.TB) {
+	if !t.Failed() {
+		return
+	}
+	base := os.Getenv(artifactsVariable)
+	if base == "" {
+		base = filepath.Join(os.TempDir(), "gatehouse-e2e")
+	}
+	dir := filepath.Join(base, strings.ReplaceAll(t.Name(), "/", "."))
+	if err := c.Collect(context.Background(), dir); err != nil {
+		t.Logf("not everything could be kept: %v", err)
+	}
+	t.Logf("logs, events, objects and config dumps are in %s", dir)
 }
 
 // Collect writes logs, events, objects and the proxies' config dumps into a folder. It goes on after an error.

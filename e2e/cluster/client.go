@@ -112,8 +112,12 @@ func (c *Cluster) InstallGatewayAPI(ctx context.Context, channel string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.Kubectl(ctx, "apply", "--server-side", "--kustomize="+filepath.Join(module, "config/crd", channel))
-	if err != nil {
+	dir := filepath.Join(module, "config/crd", channel)
+	from := "--filename=" + dir
+	if _, err := os.Stat(filepath.Join(dir, "kustomization.yaml")); err == nil { // only one of the channels has it
+		from = "--kustomize=" + dir
+	}
+	if _, err := c.Kubectl(ctx, "apply", "--server-side", from); err != nil {
 		return err
 	}
 	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s",

@@ -19,20 +19,24 @@ const (
 )
 
 // Main is the TestMain of packages that test on a cluster: it starts the cluster, unless it is up, and runs the tests
-// inside its network. A cluster that it started, it also ends, unless E2E_KEEP is set.
+// inside its network. A cluster that it started, it also ends, unless E2E_KEEP is set. Preparations are made before,
+// where the machine's own network is at hand; they do nothing for somebody else's cluster.
 //
 //	func TestMain(m *testing.M) { cluster.Main(m) }
-func Main(m *testing.M) {
+func Main(m *testing.M, preparations ...Preparation) {
 	if os.Getenv(existingVariable) != "" || os.Getenv(insideVariable) != "" {
 		os.Exit(runAndEnd(m))
 	}
 	// Replaces this process by the same program in the cluster's network, and so comes back above.
-	fmt.Fprintln(os.Stderr, "cluster:", enter())
+	fmt.Fprintln(os.Stderr, "cluster:", enter(preparations))
 	os.Exit(1)
 }
 
+// Preparation gives a cluster what tests need, such as images.
+type Preparation func(ctx context.Context, c *Cluster) error
+
 // enter returns only with an error.
-func enter() error {
+func enter(preparations []Preparation) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	name := NameFromEnvironment()
@@ -41,6 +45,11 @@ func enter() error {
 	c, err := Up(ctx, name, os.Stderr)
 	if err != nil {
 		return err
+	}
+	for _, prepare := range preparations {
+		if err := prepare(ctx, c); err != nil {
+			return err
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -1,14 +1,59 @@
-// Package conformance runs the official Gateway API conformance suite against `gatehouse run DIR`.
+// Package conformance says which tests of the official Gateway API conformance suite run, and collects what becomes of
+// them. Its own tests run the suite against `gatehouse run DIR`, those of package cluster against a real cluster.
 package conformance
 
 import (
+	"maps"
+	"slices"
+
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 	"sigs.k8s.io/gateway-api/pkg/features"
 )
 
-// claimed are the extended features that must work. The core of the profile comes on top.
-var claimed = sets.New[features.FeatureName](
+// Plan says what must work in one way of running gatehouse, and why the rest of the suite is not run.
+type Plan struct {
+	// Claimed are the extended features that must work. The core of the profile comes on top.
+	Claimed sets.Set[features.FeatureName]
+	// unclaimed gives the reason for every other feature that a test of the suite asks for.
+	unclaimed map[features.FeatureName]string
+	// notRun names the tests whose features are all claimed and which still prove nothing here.
+	notRun map[string]string
+}
+
+// FileMode is the plan for `gatehouse run DIR`.
+func FileMode() Plan {
+	return Plan{
+		Claimed:   everywhere.Clone(),
+		unclaimed: withoutCluster(),
+		notRun: map[string]string{
+			"GatewayPreserveForeignConditions": oneWriter,
+			"HTTPRoutePreserveForeignStatus":   oneWriter,
+		},
+	}
+}
+
+// Placements of proxies, by their names in the chart's values.
+const (
+	GatewayNamespace    = "GatewayNamespace"
+	ControllerNamespace = "ControllerNamespace"
+)
+
+// Cluster is the plan for `gatehouse controller` with its proxies in that place.
+func Cluster(placement string) Plan {
+	plan := Plan{
+		Claimed:   everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressEmpty),
+		unclaimed: later,
+	}
+	if placement == ControllerNamespace {
+		plan.notRun = map[string]string{
+			"GatewayInfrastructureMetadata": "looks for the proxies in the Gateway's namespace",
+		}
+	}
+	return plan
+}
+
+var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayPort8080,
 	features.SupportGatewayHTTPListenerIsolation,
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
@@ -44,14 +89,13 @@ var claimed = sets.New[features.FeatureName](
 	features.SupportHTTPRouteBackendURLRewrite,
 )
 
-// Reasons why a feature is not claimed.
+// Reasons why something is not run.
 const (
-	laterIssue    = "comes in a later issue"
-	notInFileMode = "has no meaning without a cluster"
+	laterIssue = "comes in a later issue"
+	oneWriter  = "files have one writer of statuses; the bridge would be tested, not gatehouse"
 )
 
-// unclaimed gives the reason for every other feature that a test of the suite asks for.
-var unclaimed = map[features.FeatureName]string{
+var later = map[features.FeatureName]string{
 	features.SupportGRPCRoute:                                                  laterIssue,
 	features.SupportTLSRoute:                                                   laterIssue,
 	features.SupportTCPRoute:                                                   laterIssue,
@@ -66,28 +110,37 @@ var unclaimed = map[features.FeatureName]string{
 	features.SupportGatewayAddressRoutability:                                  laterIssue,
 	features.SupportGatewayAddressRoutabilityCluster:                           laterIssue,
 	features.SupportMesh:                                                       "gatehouse is no mesh",
-	features.SupportGatewayInfrastructure:                                      notInFileMode,
-	features.SupportGatewayAddressEmpty:                                        "a host has no allocator of addresses: the bridge gives every Gateway one",
 }
 
-// notRun names the tests whose features are all claimed and which still prove nothing here.
-var notRun = map[string]string{
-	"GatewayPreserveForeignConditions": "files have one writer of statuses; the bridge would be tested, not gatehouse",
-	"HTTPRoutePreserveForeignStatus":   "files have one writer of statuses; the bridge would be tested, not gatehouse",
+func withoutCluster() map[features.FeatureName]string {
+	reasons := maps.Clone(later)
+	reasons[features.SupportGatewayInfrastructure] = "has no meaning without a cluster"
+	reasons[features.SupportGatewayAddressEmpty] = "a host has no allocator of addresses: the bridge gives every Gateway one"
+	return reasons
 }
 
-// whyNot is the reason why a test does not run, empty when it does.
-func whyNot(test suite.ConformanceTest) string {
-	supported := claimed.Union(suite.GatewayHTTPConformanceProfile.CoreFeatures)
+// Supported are all features of the plan, sorted.
+func (p Plan) Supported() []features.FeatureName {
+	return sets.List(p.Claimed.Union(suite.GatewayHTTPConformanceProfile.CoreFeatures))
+}
+
+// Skipped are the tests that must not run.
+func (p Plan) Skipped() []string {
+	return slices.Sorted(maps.Keys(p.notRun))
+}
+
+// WhyNot is the reason why a test does not run, empty when it does.
+func (p Plan) WhyNot(test suite.ConformanceTest) string {
+	supported := sets.New(p.Supported()...)
 	for _, feature := range test.Features {
 		if supported.Has(feature) {
 			continue
 		}
-		reason := unclaimed[feature]
+		reason := p.unclaimed[feature]
 		if reason == "" {
 			reason = "unknown feature"
 		}
 		return string(feature) + ": " + reason
 	}
-	return notRun[test.ShortName]
+	return p.notRun[test.ShortName]
 }

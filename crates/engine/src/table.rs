@@ -31,6 +31,8 @@ pub enum Missing {
 #[derive(Debug)]
 pub struct Table<K, V> {
     source: SourceId,
+    /// Who reads here wants a key: those who merely read it do not keep it wanted.
+    wants: SourceId,
     missing: Missing,
     /// `None` = known to be absent although the table is not complete.
     entries: FxHashMap<K, Option<V>>,
@@ -42,12 +44,13 @@ pub struct Table<K, V> {
 impl<K: Clone + Eq + Hash, V: PartialEq> Table<K, V> {
     /// Makes an empty table.
     pub fn new(graph: &mut Graph, name: &'static str, missing: Missing) -> Self {
-        let source = graph.add_source(name);
+        let (source, wants) = (graph.add_source(name), graph.add_source(name));
         if missing == Missing::Unknown {
-            graph.track_wants(source);
+            graph.track_wants(wants);
         }
         Self {
             source,
+            wants,
             missing,
             entries: FxHashMap::default(),
             changed: Vec::new(),
@@ -131,14 +134,20 @@ impl<K: Clone + Eq + Hash, V: PartialEq> Table<K, V> {
     /// Reads a fact like [`Table::get`] and tells the fetchers that somebody needs it.
     pub fn want(&self, reads: &mut Reads, key: &K) -> Option<&V> {
         self.wanted.borrow_mut().entry(KeyHash::of(key)).or_insert_with(|| key.clone());
+        reads.record(self.wants, key);
         self.get(reads, key)
+    }
+
+    /// Whether somebody needs a key, as of the last [`Table::take_want_changes`].
+    pub fn is_wanted(&self, key: &K) -> bool {
+        self.wanted.borrow().contains_key(&KeyHash::of(key))
     }
 
     /// Keys that became wanted (`true`) or are wanted no more (`false`) since the last call.
     pub fn take_want_changes(&mut self, graph: &mut Graph) -> Vec<(K, bool)> {
         let wanted = self.wanted.get_mut();
         let mut changes = Vec::new();
-        for (hash, has_readers) in graph.take_want_log(self.source) {
+        for (hash, has_readers) in graph.take_want_log(self.wants) {
             let key = if has_readers { wanted.get(&hash).cloned() } else { wanted.remove(&hash) };
             changes.extend(key.map(|key| (key, has_readers)));
         }

@@ -176,6 +176,26 @@ fn unknown_fact_holds_the_last_value_and_is_wanted() {
 }
 
 #[test]
+fn readers_that_do_not_want_a_key_neither_keep_it_wanted_nor_hide_that_it_is_wanted_again() {
+    let mut graph = Graph::default();
+    let mut secrets: Table<u8, u8> = Table::new(&mut graph, "secrets", Missing::Unknown);
+    let mut pairs: Stage<u8, u8> = Stage::new(&mut graph, "pairs");
+    let mut users: Stage<u8, u8> = Stage::new(&mut graph, "users");
+    pairs.mark(&mut graph, 1);
+    pairs.settle(&mut graph, |reads, key| secrets.get(reads, key).copied());
+    assert_eq!(secrets.take_want_changes(&mut graph), []);
+    for _ in 0..2 {
+        users.mark(&mut graph, 7);
+        users.settle(&mut graph, |reads, _| secrets.want(reads, &1).copied());
+        assert_eq!(secrets.take_want_changes(&mut graph), [(1, true)]);
+        assert!(secrets.is_wanted(&1));
+        users.forget(&mut graph, &7);
+        assert_eq!(secrets.take_want_changes(&mut graph), [(1, false)]);
+        assert!(!secrets.is_wanted(&1));
+    }
+}
+
+#[test]
 fn panic_in_one_key_keeps_its_value_and_spares_the_others() {
     let mut graph = Graph::default();
     let mut facts: Table<u8, u8> = Table::new(&mut graph, "facts", Missing::Absent);

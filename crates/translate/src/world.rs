@@ -248,7 +248,12 @@ impl World {
         }
         stages.gateways.settle(graph, |reads, key| gateway(facts, &stages.classes, config, reads, key));
         for key in &changed.secrets {
-            stages.pairs.mark(graph, key.clone());
+            // What is unknown stays as it was for those who need it; without them it would stay for ever.
+            if facts.secrets.peek(key).is_none() && !facts.secrets.is_wanted(key) {
+                stages.pairs.forget(graph, key);
+            } else {
+                stages.pairs.mark(graph, key.clone());
+            }
         }
         stages.pairs.settle(graph, |reads, key| key_pair(facts, reads, key));
         let gateways = unique(stages.gateways.take_changed());

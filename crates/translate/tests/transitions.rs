@@ -212,6 +212,30 @@ fn fleet_is_settled_when_every_secret_that_it_wants_is_known() {
 }
 
 #[test]
+fn secret_is_wanted_while_a_gateway_needs_it_and_again_when_the_gateway_is_back() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    let key = NamespacedName::new("default", "a");
+    let gateway = scene.edited("Gateway", "/spec/listeners", https(&["a"]));
+    for _ in 0..2 {
+        scene.put(gateway.clone());
+        scene.settle();
+        assert_eq!(scene.world.take_secret_wants(), [(key.clone(), true)]);
+        scene.put(certificate("a"));
+        scene.settle();
+        assert!(scene.has(ResourceType::Secret));
+        scene.remove("Gateway");
+        scene.settle();
+        assert_eq!(scene.world.take_secret_wants(), [(key.clone(), false)]);
+        scene.world.apply(Change::Forget(objects::written(certificate("a")).key()));
+        scene.settle();
+    }
+    scene.put(gateway);
+    scene.settle();
+    assert!(!scene.has(ResourceType::Secret), "what it was before says nothing");
+}
+
+#[test]
 fn changes_until_a_fleet_is_settled_add_up_to_a_complete_first_commit() {
     let objects = |scene: &mut Scene| {
         scene.put(scene.edited("Gateway", "/spec/listeners", https(&["a", "b"])));

@@ -1,0 +1,137 @@
+//go:build cluster
+
+// Package cluster runs the official conformance suite against gatehouse on a real cluster, installed by its chart.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	upstream "sigs.k8s.io/gateway-api/conformance"
+	conformancetests "sigs.k8s.io/gateway-api/conformance/tests"
+	"sigs.k8s.io/gateway-api/conformance/utils/config"
+	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+	"sigs.k8s.io/gateway-api/pkg/features"
+
+	"gatehouse.dev/e2e/bed"
+	"gatehouse.dev/e2e/cluster"
+	"gatehouse.dev/e2e/conformance"
+)
+
+const (
+	gatewayClass = "gatehouse"
+	// usable is an address of the external pool that MetalLB, which begins with the first, does not give away by itself.
+	usable = "172.30.20.240"
+	// unusable is in no pool.
+	unusable = "192.0.2.1"
+)
+
+var (
+	only      = flag.String("only", "", "run a single test of the suite, by its short name")
+	profiles  = flag.String("profiles", string(suite.GatewayHTTPConformanceProfileName), "profiles, separated by commas")
+	placement = flag.String("placement", conformance.GatewayNamespace, "where proxies run, as in the chart's values")
+)
+
+func TestMain(m *testing.M) { bed.Main(m) }
+
+func TestClusterConformance(t *testing.T) {
+	log.SetLogger(zap.New(zap.WriteTo(t.Output())))
+	options := newOptions(t, install(t))
+	results := conformance.NewResults(conformance.Cluster(*placement), *only)
+	options.Hook = results.Record
+	s, err := suite.NewConformanceTestSuite(options)
+	if err != nil {
+		t.Fatalf("make the suite: %v", err)
+	}
+	// Cleanups run last in, first out: parallel tests of the suite have ended by then.
+	t.Cleanup(func() { results.Publish(t) })
+	s.Setup(t, conformancetests.ConformanceTests)
+	if err := s.Run(t, conformancetests.ConformanceTests); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// install installs what is tested; controllers of an earlier run end, for the tag does not tell a new binary.
+func install(t *testing.T) *bed.Bed {
+	b := bed.Attach(t)
+	if err := b.InstallGatewayAPI(t.Context(), "experimental"); err != nil {
+		t.Fatal(err)
+	}
+	b.Install(t, "--wait", "--timeout=5m", "--set=placement="+*placement,
+		"--set=gatewayClass.create=true,gatewayClass.name="+gatewayClass,
+		fmt.Sprint("--set-string=podAnnotations.run=", time.Now().Unix()))
+	return b
+}
+
+// newOptions describes the cluster to the suite, with the features that the GatewayClass claims.
+func newOptions(t *testing.T, b *bed.Bed) suite.ConformanceOptions {
+	cleanup := *only == "" || os.Getenv("E2E_KEEP") == ""
+	plan, timeouts := conformance.Cluster(*placement), config.DefaultTimeoutConfig()
+	// A namespace ends with its pods, and those take the time to drain.
+	timeouts.DeleteTimeout = bed.Patience
+	options := suite.ConformanceOptions{
+		ManifestFS: []fs.FS{&upstream.Manifests},
+		ConfigurableOptions: suite.ConfigurableOptions{
+			GatewayClassName:         gatewayClass,
+			ConformanceProfiles:      suite.ParseConformanceProfilesSlice(*profiles),
+			SkipTests:                plan.Skipped(),
+			RunTest:                  *only,
+			TimeoutConfig:            timeouts,
+			CleanupBaseResources:     cleanup,
+			CleanupTestResources:     cleanup,
+			UsableNetworkAddresses:   []gatewayv1.GatewaySpecAddress{conformance.Address(usable)},
+			UnusableNetworkAddresses: []gatewayv1.GatewaySpecAddress{conformance.Address(unusable)},
+		},
+	}
+	cfg, err := b.RESTConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conformance.WithClients(&options, cfg); err != nil {
+		t.Fatal(err)
+	}
+	inferred, err := supportedFeatures(t.Context(), options.Client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expected := sets.New(plan.Supported()...)
+	if missing, excess := expected.Difference(inferred), inferred.Difference(expected); len(missing)+len(excess) > 0 {
+		t.Errorf("the GatewayClass does not claim %v, and claims %v, which is not planned", sets.List(missing), sets.List(excess))
+	}
+	options.SupportedFeatures = inferred.UnsortedList()
+	return options
+}
+
+// supportedFeatures waits until the GatewayClass is accepted, and reads what it claims.
+func supportedFeatures(ctx context.Context, c client.Client) (sets.Set[features.FeatureName], error) {
+	var class gatewayv1.GatewayClass
+	err := cluster.Poll(ctx, bed.Patience, "GatewayClass "+gatewayClass, func(ctx context.Context) error {
+		if err := c.Get(ctx, client.ObjectKey{Name: gatewayClass}, &class); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionTrue(class.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)) {
+			return fmt.Errorf("it is not accepted: %v", class.Status.Conditions)
+		}
+		if len(class.Status.SupportedFeatures) == 0 {
+			return errors.New("it claims no features")
+		}
+		return nil
+	})
+	claimed := sets.New[features.FeatureName]()
+	for _, feature := range class.Status.SupportedFeatures {
+		claimed.Insert(features.FeatureName(feature.Name))
+	}
+	return claimed, err
+}
