@@ -116,7 +116,7 @@ fn trim(object: &mut Object) {
             meta.labels = labels;
         }
         Object::Service(_) | Object::Secret(_) | Object::ConfigMap(_) | Object::EnvoyProxy(_) => {
-            keep_label(object.meta_mut(), None)
+            keep_label(object.meta_mut(), None);
         }
         _ => {
             // As large as the object itself.

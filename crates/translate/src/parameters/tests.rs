@@ -14,7 +14,7 @@ fn settings(json: Value, hosting: &Hosting) -> Settings {
     parameters.settings(hosting)
 }
 
-fn logs(log: Value) -> Vec<AccessLog> {
+fn logs(log: &Value) -> Vec<AccessLog> {
     settings(json!({"telemetry": {"accessLog": log}}), &Hosting::Pods).listeners.access_logs.clone()
 }
 
@@ -26,14 +26,14 @@ fn log(path: &str, format: LogFormat, scope: LogScope) -> AccessLog {
 fn nothing_is_logged_unless_a_log_is_asked_for() {
     assert_eq!(settings(json!({}), &Hosting::Pods), Settings::default());
     assert_eq!(settings(json!({"telemetry": {}}), &Hosting::Pods), Settings::default());
-    assert_eq!(logs(json!({"disable": true})), []);
-    assert_eq!(logs(json!({})), [log("/dev/stdout", LogFormat::Default, LogScope::Everything)]);
+    assert_eq!(logs(&json!({"disable": true})), []);
+    assert_eq!(logs(&json!({})), [log("/dev/stdout", LogFormat::Default, LogScope::Everything)]);
 }
 
 #[test]
 fn each_file_is_written_in_each_format() {
     let file = |path: &str| json!({"type": "File", "file": {"path": path}});
-    let found = logs(json!({"settings": [
+    let found = logs(&json!({"settings": [
         {"sinks": [file("a"), {"type": "ALS", "als": {}}, file("b")], "format": {"text": "t", "json": {"k": "v"}}},
         {"sinks": [file("c")], "format": {"type": "JSON", "json": {"k": "v"}}, "type": "Route"},
         {"sinks": [file("d")], "type": "Listener"},
@@ -61,7 +61,7 @@ fn a_log_whose_conditions_are_not_supported_writes_nothing() {
         for (name, value) in more.as_object().unwrap() {
             setting[name] = value.clone();
         }
-        logs(json!({"settings": [setting]})).len()
+        logs(&json!({"settings": [setting]})).len()
     };
     assert_eq!(with(json!({"matches": ["response.code >= 500"]})), 0);
     assert_eq!(with(json!({"matches": []})), 1);

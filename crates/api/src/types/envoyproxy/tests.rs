@@ -198,11 +198,10 @@ fn samples(schema: &Schema) -> Vec<Value> {
     match schema.schema_type {
         Some(Type::Array) => vec![json!([])],
         Some(Type::Boolean) => vec![json!(true), json!(false)],
-        Some(Type::Integer | Type::Number) => vec![json!(1)],
+        Some(Type::Integer | Type::Number) | None => vec![json!(1)],
         Some(Type::Object) => vec![json!({})],
         // The words of `routingType` are not in its schema.
         Some(Type::String) => vec![json!("x"), json!("Service")],
-        None => vec![json!(1)],
     }
 }
 
