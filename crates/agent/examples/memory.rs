@@ -12,8 +12,6 @@ mod client;
 mod config;
 #[path = "../tests/live/pod.rs"]
 mod pod;
-#[path = "../../xds/tests/envoy/process.rs"]
-mod process;
 
 use std::path::Path;
 use std::process::Command;
@@ -21,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use config::{cluster, commit, endpoints, host, listener, table};
 use gatehouse_agent::Agent;
+use gatehouse_testkit::http::{always_ok, free_port};
 use pod::Pod;
 
 #[tokio::main(flavor = "current_thread")]
@@ -49,8 +48,8 @@ async fn measure(hosts: usize) {
     pod.start_envoy();
     let mut upserts = vec![
         cluster("a", Duration::from_secs(1)),
-        endpoints("a", process::backend()),
-        listener("l1", process::free_port(), "r1"),
+        endpoints("a", always_ok()),
+        listener("l1", free_port(), "r1"),
         table("r1"),
         host("r1", "default", "a", None),
     ];

@@ -11,6 +11,8 @@ use crate::shuttle::Event;
 
 /// How often an Envoy that has everything is asked whether it is live.
 const POLL: Duration = Duration::from_millis(100);
+/// A drain is asked for by one hook and waited for by another, which may be the first.
+const SOON: Duration = Duration::from_secs(15);
 /// A drain is to be followed by the end of Envoy. One that is not, asked for by somebody else, is taken back.
 const REPENT: Duration = Duration::from_mins(1);
 
@@ -99,9 +101,8 @@ impl Health {
         state.is_ok_and(|state| matches!(state.as_str(), "LIVE" | "DRAINING"))
     }
 
-    /// Drains Envoy, and returns when that is done; whoever asks later waits for the same.
-    pub(crate) async fn drain(&self) {
-        let mut state = self.draining.subscribe();
+    /// Begins to drain Envoy, unless it does so already.
+    pub(crate) fn begin_drain(&self) {
         let first = self.draining.send_if_modified(|draining| {
             let first = *draining == Draining::No;
             if first {
@@ -113,8 +114,18 @@ impl Health {
             tracing::info!("draining");
             tokio::spawn(self.clone().run_drain());
         }
+    }
+
+    /// Returns when a drain is over; says whether there was one.
+    pub(crate) async fn drained(&self) -> bool {
+        let mut state = self.draining.subscribe();
+        let begun = state.wait_for(|draining| *draining != Draining::No);
+        if !matches!(tokio::time::timeout(SOON, begun).await, Ok(Ok(_))) {
+            return false;
+        }
         // Done, or taken back because another Envoy runs.
         drop(state.wait_for(|draining| *draining != Draining::Begun).await);
+        true
     }
 
     async fn run_drain(self) {

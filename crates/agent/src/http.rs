@@ -1,11 +1,15 @@
-//! What the pod shows to others: readiness, liveness, drain, metrics. Envoy's admin interface is not among it.
+//! What the pod shows to others: readiness, liveness, whether it is drained, metrics. Envoy's admin interface is not among it, and
+//! only the pod itself may begin a drain.
+
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use gatehouse_envoy_admin::AdminClient;
 use http_body_util::BodyStream;
@@ -22,13 +26,15 @@ pub(crate) struct Pages {
     pub(crate) metrics: Metrics,
 }
 
-pub(crate) fn router(pages: Pages) -> Router {
-    Router::new()
+pub(crate) fn service(pages: Pages) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+    let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/ready", get(ready))
-        .route("/drain", get(drain))
+        .route("/drain", post(drain))
+        .route("/drained", get(drained))
         .route("/metrics", get(metrics))
-        .with_state(pages)
+        .with_state(pages);
+    router.into_make_service_with_connect_info()
 }
 
 async fn ready(State(pages): State<Pages>) -> Response {
@@ -40,10 +46,21 @@ async fn ready(State(pages): State<Pages>) -> Response {
     }
 }
 
-/// Answered when the drain is done: as a `preStop` hook it holds back the end of Envoy.
-async fn drain(State(pages): State<Pages>) -> &'static str {
-    pages.health.drain().await;
-    "drained\n"
+/// Begins a drain: the agent container's `preStop` hook, from inside the pod.
+async fn drain(State(pages): State<Pages>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "only the pod itself may drain it\n").into_response();
+    }
+    pages.health.begin_drain();
+    "draining\n".into_response()
+}
+
+/// Answered when a drain is done: as the `preStop` hook of Envoy's container it holds back its end.
+async fn drained(State(pages): State<Pages>) -> Response {
+    if pages.health.drained().await {
+        return "drained\n".into_response();
+    }
+    (StatusCode::CONFLICT, "nothing drains\n").into_response()
 }
 
 /// Our own, then Envoy's as they come: there may be many.

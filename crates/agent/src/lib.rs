@@ -5,7 +5,7 @@
 //!   Envoy <- socket -+-> Relay (pure) <-> Store (memory disk) |-- TLS + token --> controller
 //!     ^              +----|-----------------------------------+
 //!     | admin             v progress
-//!     +------------- Health: /ready, /drain, /metrics, /healthz
+//!     +------------- Health: /ready, /drain, /drained, /metrics, /healthz
 //! ```
 //!
 //! Envoy's delta ADS stream outlives controllers; what Envoy acknowledged last is kept in the pod, and served when no
@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use gatehouse_envoy_admin::Address;
-use gatehouse_envoy_admin::{AdminClient, Drain};
+use gatehouse_envoy_admin::{AdminClient, AdminError, Drain};
 use gatehouse_xds::ServeError;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -89,6 +89,11 @@ pub enum AgentError {
     Metrics(#[from] prometheus::Error),
 }
 
+/// Asks the agent that listens there, on this host, to begin a drain.
+pub async fn drain_by(agent: SocketAddr) -> Result<(), AdminError> {
+    AdminClient::new(Address::Tcp(agent)).post("/drain").await.map(drop)
+}
+
 /// A running agent. Dropping it ends it at once.
 #[derive(Debug)]
 pub struct Agent {
@@ -127,7 +132,7 @@ impl Agent {
             }
         });
         tasks.spawn(async move {
-            if let Err(error) = axum::serve(listener, http::router(pages)).await {
+            if let Err(error) = axum::serve(listener, http::service(pages)).await {
                 tracing::error!("serve probes: {error}");
             }
         });
@@ -146,7 +151,8 @@ impl Agent {
 
     /// Drains Envoy, while it is served on.
     pub async fn drain(&self) {
-        self.health.drain().await;
+        self.health.begin_drain();
+        self.health.drained().await;
     }
 
     /// Ends the agent, and returns when nothing of it is left.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use gatehouse_agent::{Address, Agent, Options, Upstream};
+use gatehouse_agent::{Address, Agent, Options, Upstream, drain_by};
 
-use crate::cli::AgentArgs;
+use crate::cli::{AgentArgs, DrainArgs};
 use crate::run::wait_for_signal;
 
 /// Serves until a signal: the first drains, a second ends at once.
@@ -21,6 +21,11 @@ pub(crate) async fn agent(args: AgentArgs) -> anyhow::Result<()> {
         () = agent.drain() => Ok(()),
         result = wait_for_signal() => result,
     }
+}
+
+/// Begins a drain, and does not wait for its end: Envoy's own hook does.
+pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<()> {
+    drain_by(args.agent).await.with_context(|| format!("ask the agent at {} to drain", args.agent))
 }
 
 fn options(args: &AgentArgs) -> anyhow::Result<Options> {

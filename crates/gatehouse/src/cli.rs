@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Translate(TranslateArgs),
     /// Accompany the Envoy of a proxy pod: relay its configuration, keep it, drain it, say when it is ready.
     Agent(AgentArgs),
+    /// Ask the agent of this pod to drain its Envoy: what the pod's preStop hook runs.
+    Drain(DrainArgs),
     /// Serve the Gateways of a Kubernetes cluster: proxies in pods, statuses, addresses.
     Controller(ControllerArgs),
     /// Say what is wrong with files; exits with 3 when something is.
@@ -139,6 +141,13 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// Where the agent listens; it obeys only this host.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) agent: SocketAddr,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
     /// The controller's xDS service; the name is resolved for every connection.
     #[arg(long, value_name = "HOST:PORT")]
@@ -158,7 +167,7 @@ pub(crate) struct AgentArgs {
     /// Envoy's admin interface: a Unix socket or a loopback address.
     #[arg(long, alias = "admin", value_name = "PATH|IP:PORT")]
     pub(crate) envoy_admin: String,
-    /// Address of /ready, /healthz, /drain and /metrics.
+    /// Address of /ready, /healthz, /metrics, /drained and, from this host only, /drain.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
     /// The fleet, for logs: the token decides.

@@ -6,6 +6,7 @@
 //! translate  the Envoy configuration of files, offline
 //! controller a cluster's Gateways: watches -> world (graph thread) -> delta ADS -> agents, pods, statuses
 //! agent      in a proxy pod: relay, store, drain and readiness of its Envoy
+//! drain      asks that agent to drain its Envoy
 //! check      what is wrong with files, offline
 //! ```
 
@@ -25,9 +26,15 @@ mod translate;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
 
 use crate::cli::{Cli, Command};
 use crate::controller::{ControllerConfig, LogFormat};
+
+/// Gives back what only the start needed, which glibc's keeps: a fifth of what is resident with 10,000 routes.
+/// `.cargo/config.toml` sets it up.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Nothing is wrong with the command, but with the files that it was given.
 const EXIT_FINDINGS: u8 = 3;
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
                         controller::controller(args, config.unwrap_or_default()).await?;
                         Ok(ExitCode::SUCCESS)
                     }
+                    Command::Drain(args) => agent::drain(args).await.map(|()| ExitCode::SUCCESS),
                     Command::Agent(args) => agent::agent(args).await.map(|()| ExitCode::SUCCESS),
                     Command::Check(args) => check::check(args).await,
                 }

@@ -3,6 +3,8 @@
 //! Whoever owns it runs it on one thread of its own and settles once per burst of changes.
 
 mod metrics;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

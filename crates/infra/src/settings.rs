@@ -1,6 +1,6 @@
 //! What all fleets have in common.
 
-/// Where the agent answers `/ready`, `/healthz`, `/metrics` and `/drain`.
+/// Where the agent answers `/ready`, `/healthz`, `/metrics`, `/drain` and `/drained`.
 pub const AGENT_PORT: u16 = 19_002;
 
 /// Envoy's administration interface, on the pod's loopback.

@@ -1,11 +1,13 @@
-//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend.
+//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend, a real Envoy.
 
 #[cfg(feature = "apiserver")]
 pub mod apiserver;
 pub mod certificates;
 pub mod echo;
+pub mod envoy;
 pub mod events;
 pub mod hostile;
+pub mod http;
 pub mod objects;
 pub mod scale;
 pub mod xds_client;

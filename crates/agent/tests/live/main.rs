@@ -7,19 +7,15 @@ mod client;
 #[path = "../../../xds/tests/envoy/config.rs"]
 mod config;
 mod pod;
-// Of its Envoy, this test needs none.
-#[allow(dead_code)]
-#[path = "../../../xds/tests/envoy/process.rs"]
-mod process;
 
 use std::time::{Duration, Instant};
 
 use client::{Traffic, get, get_h2, wait_for};
 use config::{cluster, commit, endpoints, host, listener, table};
 use gatehouse_testkit::echo;
+use gatehouse_testkit::http::{always_ok, free_port};
 use gatehouse_xds::Commit;
 use pod::Pod;
-use process::{backend, free_port};
 
 /// The hosts `h0..h<n>.example.com`; another is answered with 404.
 fn site(port: u16, backend: u16, hosts: usize) -> Commit {
@@ -57,7 +53,7 @@ async fn a_pod_is_ready_only_when_it_holds_its_whole_configuration() {
     let (status, why) = pod.probe("/ready").await;
     assert_eq!(status, 503, "a controller that has nothing to say yet");
     assert!(why.contains("the first clusters"), "{why}");
-    controller.commit(site(port, backend(), 10));
+    controller.commit(site(port, always_ok(), 10));
     pod.ready().await;
     assert_eq!(get(port, "h9.example.com", "/").await.unwrap().status, 200, "at once");
     assert_eq!(pod.probe("/healthz").await.0, 200);
@@ -70,7 +66,7 @@ async fn a_pod_is_ready_only_when_it_holds_its_whole_configuration() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_that_is_killed_and_comes_back_costs_nothing_and_repeats_nothing() {
-    let (mut pod, port, backend) = (Pod::new(), free_port(), backend());
+    let (mut pod, port, backend) = (Pod::new(), free_port(), always_ok());
     let controller = pod.controller();
     controller.commit(site(port, backend, 20));
     pod.start_agent().await;
@@ -105,7 +101,7 @@ async fn a_controller_that_is_killed_and_comes_back_costs_nothing_and_repeats_no
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_envoy_that_is_killed_while_there_is_no_controller_serves_all_again() {
-    let (mut pod, port, backend) = (Pod::new(), free_port(), backend());
+    let (mut pod, port, backend) = (Pod::new(), free_port(), always_ok());
     let controller = pod.controller();
     controller.commit(site(port, backend, 50));
     pod.start_agent().await;
@@ -136,7 +132,7 @@ async fn an_envoy_that_is_killed_while_there_is_no_controller_serves_all_again()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_restarts_beside_a_running_envoy_costs_nothing() {
-    let (mut pod, port, backend) = (Pod::new(), free_port(), backend());
+    let (mut pod, port, backend) = (Pod::new(), free_port(), always_ok());
     let controller = pod.controller();
     controller.commit(site(port, backend, 20));
     pod.start_agent().await;
@@ -173,7 +169,11 @@ async fn a_drain_lets_slow_answers_finish_and_refuses_nobody() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let probes = pod.probes.port();
-    let drain = tokio::spawn(async move { get(probes, "probe", "/drain").await.unwrap().body });
+    // Envoy's hook may come before the agent's, which alone begins it.
+    let drain = tokio::spawn(async move { get(probes, "probe", "/drained").await.unwrap().body });
+    assert_eq!(pod.probe("/drain").await.0, 405, "looking at it begins nothing");
+    assert_eq!(pod.probe("/ready").await.0, 200);
+    gatehouse_agent::drain_by(pod.probes).await.unwrap();
     let start = Instant::now();
     while pod.probe("/ready").await.0 != 503 {
         assert!(start.elapsed() < Duration::from_secs(2), "readiness fails as soon as the drain begins");

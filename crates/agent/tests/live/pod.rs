@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use gatehouse_agent::{Address, Agent, Options, Upstream};
 use gatehouse_envoy::BootstrapOptions;
+use gatehouse_testkit::envoy::Envoy;
+use gatehouse_testkit::http::free_port;
 use gatehouse_xds::{
     Admission, Authorize, Commit, Config, Denied, FleetId, Identity, Server, Verdict, tls_config,
 };
@@ -15,8 +16,6 @@ use prometheus::Registry;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-
-use crate::process::free_port;
 
 pub(crate) const TOKEN: &str = "good";
 
@@ -110,7 +109,7 @@ pub(crate) struct Pod {
     controller: SocketAddr,
     pub(crate) agent: Option<Agent>,
     pub(crate) probes: SocketAddr,
-    envoy: Option<Child>,
+    envoy: Option<Envoy>,
 }
 
 impl Pod {
@@ -159,30 +158,13 @@ impl Pod {
     }
 
     pub(crate) fn start_envoy(&mut self) {
-        let binary = std::env::var_os("GATEHOUSE_ENVOY").expect(
-            "set GATEHOUSE_ENVOY to an Envoy 1.40 binary; `make envoy` fetches one and says where it is",
-        );
         let pipe = |name: &str| gatehouse_envoy::Address::Pipe(self.path(name).display().to_string());
         let options = BootstrapOptions::new("pod", "ns/gateway", pipe("admin.sock"), pipe("xds.sock"));
-        let bootstrap = self.path("envoy.json");
-        std::fs::write(&bootstrap, gatehouse_envoy::bootstrap(&options)).unwrap();
-        let mut command = Command::new(binary);
-        command.arg("-c").arg(bootstrap).args([
-            "--concurrency",
-            "1",
-            "--disable-hot-restart",
-            "-l",
-            "warning",
-        ]);
-        let child = command.arg("--log-path").arg(self.path("envoy.log")).spawn();
-        self.envoy = Some(child.expect("GATEHOUSE_ENVOY names a program that runs here"));
+        self.envoy = Some(Envoy::start(self.dir.path(), &gatehouse_envoy::bootstrap(&options)));
     }
 
     pub(crate) fn kill_envoy(&mut self) {
-        if let Some(mut envoy) = self.envoy.take() {
-            envoy.kill().unwrap();
-            envoy.wait().unwrap();
-        }
+        self.envoy = None;
     }
 
     /// A probe: status and body.

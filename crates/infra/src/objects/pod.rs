@@ -221,7 +221,7 @@ fn envoy(context: &Context<'_>, container: &KubernetesContainer, shutdown: &Shut
         "resources": container.resources.clone().unwrap_or(default),
         "securityContext": overlaid(security_of_container(), container.security_context.as_ref()),
         "volumeMounts": with(mounts, container.volume_mounts.as_deref(), "mountPath"),
-        "lifecycle": {"preStop": {"httpGet": get("/drain")}},
+        "lifecycle": {"preStop": {"httpGet": get("/drained")}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     })
 }
@@ -282,7 +282,8 @@ fn listen(context: &Context<'_>) -> String {
     }
 }
 
-/// The agent runs as the same user as Envoy, or Envoy could not use its socket.
+/// The agent runs as the same user as Envoy, or Envoy could not use its socket. Its hook, which runs when the pod's end begins,
+/// drains Envoy from inside: nobody else may.
 fn agent(context: &Context<'_>, container: &KubernetesContainer, shutdown: &Shutdown) -> Value {
     let settings = context.settings;
     let mut security = security_of_container();
@@ -316,6 +317,7 @@ fn agent(context: &Context<'_>, container: &KubernetesContainer, shutdown: &Shut
         "args": arguments,
         "env": [field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")],
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        "lifecycle": {"preStop": {"exec": {"command": ["gatehouse", "drain", "--agent", format!("127.0.0.1:{AGENT_PORT}")]}}},
         "startupProbe": probe("/healthz", 1, 60),
         "livenessProbe": probe("/healthz", 10, 3),
         "readinessProbe": probe("/ready", 2, 2),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_envoy::{Address, BootstrapOptions, bootstrap};
 use gatehouse_model::{Edge, ResourceType};
+use gatehouse_testkit::envoy::Envoy;
 use gatehouse_translate::FleetChange;
 use gatehouse_xds::{Commit, Event, FleetId, Notice, Resource, Server, Watch, WatchChange, What};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -21,24 +21,13 @@ pub(crate) struct Rig {
     server: Server,
     events: UnboundedReceiver<Event>,
     fleet: FleetId,
-    envoy: Child,
+    envoy: Envoy,
     held: Fleet,
     watch: u64,
-    log: PathBuf,
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        // It may have ended by itself, which a test would have reported.
-        let _ = self.envoy.kill();
-        let _ = self.envoy.wait();
-    }
 }
 
 impl Rig {
     pub(crate) fn start(dir: &Path) -> Self {
-        let binary = std::env::var_os("GATEHOUSE_ENVOY")
-            .expect("GATEHOUSE_ENVOY names the Envoy binary; `make envoy` installs it, `make test` sets it");
         let server = Server::new(gatehouse_xds::Config::default());
         let (events, fleet) = (server.events(), FleetId::new("live/cases"));
         let socket = dir.join("xds.sock");
@@ -46,28 +35,8 @@ impl Rig {
         tokio::spawn(serve);
         let pipe = |path: PathBuf| Address::Pipe(path.display().to_string());
         let options = BootstrapOptions::new("live", "live", pipe(dir.join("admin.sock")), pipe(socket));
-        std::fs::write(dir.join("bootstrap.json"), bootstrap(&options)).expect("write the bootstrap");
-        let log = dir.join("envoy.log");
-        let envoy = Command::new(binary)
-            .args([
-                "--disable-hot-restart",
-                "--concurrency",
-                "1",
-                "--log-level",
-                "warning",
-                "--drain-time-s",
-                "1",
-            ])
-            .arg("--log-path")
-            .arg(&log)
-            .arg("--config-path")
-            .arg(dir.join("bootstrap.json"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("start Envoy");
-        Self { server, events, fleet, envoy, held: Fleet::default(), watch: 0, log }
+        let envoy = Envoy::start(dir, &bootstrap(&options));
+        Self { server, events, fleet, envoy, held: Fleet::default(), watch: 0 }
     }
 
     /// Replaces what Envoy holds and waits until it has all of it.
@@ -82,8 +51,7 @@ impl Rig {
             return;
         }
         let taken = tokio::time::timeout(PATIENCE, self.taken(case)).await;
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        assert!(taken.is_ok(), "{case}: Envoy does not take it; its log:\n{log}");
+        assert!(taken.is_ok(), "{case}: Envoy does not take it; its log:\n{}", self.envoy.log());
     }
 
     /// Commits a change as it is, and waits for nothing.

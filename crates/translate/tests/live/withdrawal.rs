@@ -1,10 +1,9 @@
 //! What is taken away goes at once, whatever else has to wait.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
+use gatehouse_testkit::http::{always_ok, free_port, status};
 use gatehouse_testkit::objects;
 use gatehouse_translate::{Change, Config, FleetChange, Resource, World};
 use serde_json::{Value, json};
@@ -58,13 +57,13 @@ struct Scene {
 
 impl Scene {
     fn start(dir: &std::path::Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         let config = Config { port_map: [(80, port)].into(), assume_programmed: true, ..Config::default() };
         let mut scene = Self { world: World::new(config), rig: Rig::start(dir), port };
         for document in objects::documents(SCENE).expect("YAML") {
             scene.put(document);
         }
-        let endpoints = json!([{ "ip": { "address": "127.0.0.1", "port": backend() } }]);
+        let endpoints = json!([{ "ip": { "address": "127.0.0.1", "port": always_ok() } }]);
         scene.put(json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "Backend",
             "metadata": { "name": "warm" }, "spec": { "endpoints": endpoints } }));
         scene
@@ -107,32 +106,6 @@ fn within(patience: Duration, mut is: impl FnMut() -> bool) -> Duration {
     start.elapsed()
 }
 
-/// A server that answers every request with 200.
-fn backend() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut lines = BufReader::new(&connection).lines();
-                while let Some(Ok(line)) = lines.next() {
-                    if line.is_empty() {
-                        let _ = (&connection).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-                    }
-                }
-            });
-        }
-    });
-    port
-}
-
-/// The status of one request; nothing when the port is closed.
 fn get(port: u16, path: &str) -> Option<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: any.example.com\r\nconnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    // Envoy keeps the connection for a second after its answer, for the client to close it.
-    BufReader::new(&stream).read_line(&mut answer).ok()?;
-    answer.split(' ').nth(1)?.parse().ok()
+    status(port, "any.example.com", path)
 }

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use config::{cluster, commit, endpoints, host, listener, table};
 use gatehouse_model::ResourceType;
+use gatehouse_testkit::envoy::Envoy;
+use gatehouse_testkit::http::{always_ok, free_port};
 use gatehouse_xds::{Commit, Config, Event, FleetId, Notice, Server, Watch, WatchChange, What};
-use process::{Envoy, backend, free_port, wait_for};
+use process::wait_for;
 use prometheus::Registry;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -39,8 +41,8 @@ impl World {
         let events = server.events();
         let serve = server.serve_unix(&socket, &fleet).unwrap();
         let serving = tokio::spawn(async move { serve.await.unwrap() });
-        let envoy = Envoy::start(dir.path(), &socket);
-        let (backend, port) = (backend(), free_port());
+        let envoy = process::start(dir.path(), &socket);
+        let (backend, port) = (always_ok(), free_port());
         let upserts = vec![
             cluster("a", Duration::from_secs(1)),
             endpoints("a", backend),
@@ -49,7 +51,7 @@ impl World {
             host("r1", "default", "a", None),
         ];
         server.commit(&fleet, commit(upserts, &[("r1/default", "a")]));
-        wait_for(port, "any", "200");
+        wait_for(port, "any", 200);
         Self { server, fleet, events, registry, backend, port, dir, serving, _envoy: envoy, watches: 0 }
     }
 
@@ -97,7 +99,7 @@ async fn envoy_takes_every_change_without_waiting() {
         vec![cluster("b", Duration::from_secs(1)), endpoints("b", world.backend), host("r1", "b", "b", None)];
     let took = world.acknowledged(commit(upserts, &[("r1/b", "b")])).await;
     assert!(took < Duration::from_secs(2), "a new cluster took {took:?}");
-    wait_for(world.port, "b.example.com", "200");
+    wait_for(world.port, "b.example.com", 200);
 
     // In place: Envoy waits for endpoints that it does not ask for.
     let took = world.acknowledged(commit(vec![cluster("b", Duration::from_secs(2))], &[])).await;
@@ -108,7 +110,7 @@ async fn envoy_takes_every_change_without_waiting() {
     let upserts = vec![listener("l2", second, "r2"), table("r2"), host("r2", "default", "b", None)];
     let took = world.acknowledged(commit(upserts, &[("r2/default", "b")])).await;
     assert!(took < Duration::from_secs(2), "a later table took {took:?}");
-    wait_for(second, "any", "200");
+    wait_for(second, "any", 200);
 
     // All tables go, and one comes back: its virtual hosts must be sent again.
     world.acknowledged(commit(vec![host("r1", "default", "a", None)], &[])).await;
@@ -120,7 +122,7 @@ async fn envoy_takes_every_change_without_waiting() {
     world.until(|what| matches!(what, What::Held { watch, holders: 0, .. } if *watch == default)).await;
     let third = free_port();
     world.acknowledged(commit(vec![listener("l1", third, "r1")], &[])).await;
-    wait_for(third, "b.example.com", "200");
+    wait_for(third, "b.example.com", 200);
 
     // One bad virtual host among many hurts no other.
     let mut upserts: Vec<_> = (0..100).map(|n| host("r1", &format!("h{n}"), "a", None)).collect();
@@ -133,11 +135,11 @@ async fn envoy_takes_every_change_without_waiting() {
     let What::Resource(Notice::Refused { target, message, .. }) = refused else { unreachable!() };
     assert_eq!(&*target.1, "r1/h42");
     assert!(message.contains("missing )"), "{message}");
-    wait_for(third, "h41.example.com", "200");
-    wait_for(third, "h43.example.com", "200");
+    wait_for(third, "h41.example.com", 200);
+    wait_for(third, "h43.example.com", 200);
     assert!(start.elapsed() < Duration::from_secs(2), "finding it took {:?}", start.elapsed());
     world.acknowledged(commit(vec![host("r1", "h42", "a", None)], &[])).await;
-    wait_for(third, "h42.example.com", "200");
+    wait_for(third, "h42.example.com", 200);
     assert!(world.counted("gatehouse_xds_nacks_total") >= 1.0);
 }
 
@@ -177,5 +179,5 @@ async fn envoy_that_reconnects_is_sent_nothing() {
     tokio::time::timeout(Duration::from_secs(20), held).await.expect("Envoy presents what it has");
     world.registry = registry;
     assert!(world.counted("gatehouse_xds_responses_total") < 1.0, "it has everything");
-    wait_for(world.port, "any", "200");
+    wait_for(world.port, "any", 200);
 }
