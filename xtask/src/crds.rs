@@ -19,8 +19,9 @@ const GATEWAY_API: [&str; 8] = [
     "tcproutes",
     "tlsroutes",
 ];
-const ENVOY_GATEWAY: &str =
-    "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_backends.yaml";
+/// Those of Envoy Gateway, and where its module keeps them.
+const ENVOY_GATEWAY: [&str; 2] = ["backends", "envoyproxies"];
+const ENVOY_GATEWAY_FOLDER: &str = "charts/gateway-helm/charts/crds/crds/generated";
 
 /// Keywords that are copied as they are, under the name they have in the table.
 const COPIED: [(&str, &str); 19] = [
@@ -58,7 +59,11 @@ pub(crate) fn add_all(table: &mut Table) -> Result<()> {
     for name in GATEWAY_API.iter().chain(&["udproutes"]) {
         add(table, &folder.join(format!("gateway.networking.k8s.io_{name}.yaml")))?;
     }
-    add(table, &modules::ENVOY_GATEWAY.dir()?.join(ENVOY_GATEWAY))
+    let folder = modules::ENVOY_GATEWAY.dir()?.join(ENVOY_GATEWAY_FOLDER);
+    for name in ENVOY_GATEWAY {
+        add(table, &folder.join(format!("gateway.envoyproxy.io_{name}.yaml")))?;
+    }
+    Ok(())
 }
 
 fn add(table: &mut Table, path: &std::path::Path) -> Result<()> {

@@ -70,6 +70,7 @@ agent:
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 backends:
   enabled: {{ .Values.backends.enabled }}
+  externalNames: {{ .Values.backends.externalNames }}
 xds:
   service: {{ include "gatehouse.fullname" . }}-xds
   port: {{ .Values.xds.port }}

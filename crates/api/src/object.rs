@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::types::{
-    Backend, ConfigMap, EndpointSlice, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
-    Namespace, ReferenceGrant, Resource, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
+    Backend, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet,
+    Meta, Namespace, ReferenceGrant, Resource, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
 };
 
 /// Which object, over all kinds. The version is no part of it.
@@ -145,6 +145,7 @@ objects!(
     Backend,
     ConfigMap,
     EndpointSlice,
+    EnvoyProxy,
     GRPCRoute,
     Gateway,
     GatewayClass,

@@ -100,12 +100,13 @@ fn tree() -> impl Strategy<Value = Value> {
     })
 }
 
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("gateway.networking.k8s.io/v1", "Gateway"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
     ("gateway.networking.k8s.io/v1", "ListenerSet"),
     ("gateway.envoyproxy.io/v1alpha1", "Backend"),
+    ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
     ("v1", "Service"),
     ("v1", "Secret"),
     ("discovery.k8s.io/v1", "EndpointSlice"),

@@ -3,6 +3,7 @@
 //! Each function gives the bytes of one resource (or of a part of one, [`RouteFragments`]); equal values give
 //! equal bytes in every process.
 
+mod access_log;
 mod cluster;
 mod endpoint;
 mod host;

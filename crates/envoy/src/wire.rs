@@ -39,16 +39,21 @@ const METADATA_NAMESPACE: &str = "gatehouse.dev";
 /// An encoded `envoy.config.core.v3.Metadata` with string values under `gatehouse.dev`. `pairs` are written
 /// as they come: the caller lists them in a fixed order.
 pub(crate) fn metadata(pairs: &[(&str, &str)]) -> Vec<u8> {
+    const FILTER_METADATA: u32 = 1;
+    let mut out = Vec::new();
+    put_map_entry(&mut out, FILTER_METADATA, METADATA_NAMESPACE, &strings(pairs.iter().copied()));
+    out
+}
+
+/// An encoded `google.protobuf.Struct` with string values, in the order in which they come.
+pub(crate) fn strings<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     const STRUCT_FIELDS: u32 = 1;
     const VALUE_STRING: u32 = 3;
-    const FILTER_METADATA: u32 = 1;
     let mut fields = Vec::new();
     for (key, text) in pairs {
         let mut value = Vec::new();
         put_bytes(&mut value, VALUE_STRING, text.as_bytes());
         put_map_entry(&mut fields, STRUCT_FIELDS, key, &value);
     }
-    let mut out = Vec::new();
-    put_map_entry(&mut out, FILTER_METADATA, METADATA_NAMESPACE, &fields);
-    out
+    fields
 }

@@ -15,7 +15,8 @@ use gatehouse_model::http::{
     Retry, Target, Timeouts, UrlRewrite, WeightedBackend,
 };
 use gatehouse_model::listener::{
-    EnvoyListener, FilterChain, SecretName, TableName, TlsCertificate, TlsTermination,
+    AccessLog, EnvoyListener, FilterChain, IpFamily, ListenerSettings, LogFormat, LogScope, SecretName,
+    TableName, TlsCertificate, TlsTermination,
 };
 use gatehouse_model::{AddressSet, Hostname, NamespacedName, RouteKey, RouteKind};
 use serde_json::{Value, json};
@@ -271,6 +272,7 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         port: 8443,
         tls: true,
         chains: vec![chain, other],
+        settings: Arc::default(),
     };
     let json = readable(LISTENER, &encode::listener(&listener, encode::Options { ipv6: true }));
     let address = json!({"socket_address": {"address": "::", "ipv4_compat": true, "port_value": 8443}});
@@ -295,6 +297,56 @@ fn listener_has_the_same_filters_whatever_its_routes() {
     assert_eq!(manager["rds"]["route_config_name"], "ns/gw/80");
     let v4 = readable(LISTENER, &encode::listener(&listener, encode::Options { ipv6: false }));
     assert_eq!(v4["address"], json!({"socket_address": {"address": "0.0.0.0", "port_value": 8443}}));
+}
+
+#[test]
+fn settings_of_the_fleet_are_in_every_listener() {
+    let log = |format, scope| AccessLog { path: "/dev/stdout".into(), format, scope };
+    let fields = [("time", "%START_TIME%"), ("code", "%RESPONSE_CODE%")].map(|(k, v)| (k.into(), v.into()));
+    let listener = |family| EnvoyListener {
+        name: "gw/80".into(),
+        addresses: AddressSet::default(),
+        port: 80,
+        tls: false,
+        chains: vec![FilterChain {
+            name: "all".into(),
+            server_name: Hostname::Any,
+            tls: None,
+            table: table(),
+        }],
+        settings: Arc::new(ListenerSettings {
+            family,
+            access_logs: vec![
+                log(LogFormat::Default, LogScope::Everything),
+                log(LogFormat::Text("%PROTOCOL%\n".into()), LogScope::Requests),
+                log(LogFormat::Json(fields.clone().into()), LogScope::Connections),
+            ],
+        }),
+    };
+    let options = encode::Options { ipv6: false };
+    let bytes = encode::listener(&listener(None), options);
+    let json = readable(LISTENER, &bytes);
+    let of_requests = &json["filter_chains"][0]["filters"][0]["typed_config"]["access_log"];
+    let formats = |logs: &Value| -> Vec<Value> {
+        logs.as_array().unwrap().iter().map(|log| log["typed_config"]["log_format"].clone()).collect()
+    };
+    assert_eq!(of_requests[0]["name"], "envoy.access_loggers.file");
+    assert_eq!(of_requests[0]["typed_config"]["path"], "/dev/stdout");
+    assert_eq!(
+        formats(of_requests),
+        [json!(null), json!({"text_format_source": {"inline_string": "%PROTOCOL%\n"}})]
+    );
+    let object = json!({"json_format": {"code": "%RESPONSE_CODE%", "time": "%START_TIME%"}});
+    assert_eq!(formats(&json["access_log"]), [json!(null), object]);
+    assert_eq!(json["access_log"][0]["filter"], json!({"response_flag_filter": {"flags": ["NR"]}}));
+    assert_eq!(json["access_log"][1].get("filter"), None);
+    let address = |family| {
+        readable(LISTENER, &encode::listener(&listener(Some(family)), options))["address"]["socket_address"]
+            .clone()
+    };
+    assert_eq!(address(IpFamily::V4), json!({"address": "0.0.0.0", "port_value": 80}));
+    assert_eq!(address(IpFamily::V6), json!({"address": "::", "port_value": 80}));
+    assert_eq!(address(IpFamily::Dual), json!({"address": "::", "ipv4_compat": true, "port_value": 80}));
 }
 
 #[test]

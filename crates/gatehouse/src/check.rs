@@ -10,6 +10,9 @@ use crate::cli::CheckArgs;
 use crate::load::Offline;
 use crate::{EXIT_FINDINGS, print};
 
+/// How a finding begins that is no mistake.
+const WARNING: &str = "warning: ";
+
 /// Says what is wrong with files: text, schema, references, conflicts.
 pub(crate) async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let offline = Offline::load(&args.source).await?;
@@ -18,8 +21,9 @@ pub(crate) async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
         print::line(problem)?;
     }
     let errors = problems.iter().filter(|problem| problem.diagnostic.is_error()).count();
-    let findings = findings(&offline);
-    for finding in &findings {
+    let (warnings, findings): (Vec<_>, Vec<_>) =
+        findings(&offline).into_iter().partition(|finding| finding.starts_with(WARNING));
+    for finding in findings.iter().chain(&warnings) {
         print::line(finding)?;
     }
     let wrong = errors + findings.len();
@@ -57,7 +61,9 @@ fn walk(value: &Value, place: &str, found: &mut Vec<String>) {
                 _ => place.to_owned(),
             };
             for condition in fields.get("conditions").and_then(Value::as_array).into_iter().flatten() {
-                found.extend(complaint(condition).map(|text| format!("error: {place}: {text}")));
+                found.extend(
+                    complaint(condition).map(|(severity, text)| format!("{severity}{place}: {text}")),
+                );
             }
             for inner in fields.values().filter(|v| v.is_array()) {
                 walk(inner, &place, found);
@@ -69,15 +75,19 @@ fn walk(value: &Value, place: &str, found: &mut Vec<String>) {
 }
 
 /// `Programmed` repeats what other conditions say; those that are good when false are turned round.
-fn complaint(condition: &Value) -> Option<String> {
+fn complaint(condition: &Value) -> Option<(&'static str, String)> {
     let text = |name: &str| condition[name].as_str().unwrap_or_default();
-    let bad_when = match text("type") {
-        "Accepted" | "ResolvedRefs" => "False",
-        "Conflicted" | "PartiallyInvalid" => "True",
+    let (severity, bad_when) = match text("type") {
+        "Accepted" | "ResolvedRefs" => ("error: ", "False"),
+        "Conflicted" | "PartiallyInvalid" => ("error: ", "True"),
+        "gatehouse.dev/ParametersFollowed" => (WARNING, "False"),
         _ => return None,
     };
-    (text("status") == bad_when)
-        .then(|| format!("{}={} ({}): {}", text("type"), text("status"), text("reason"), text("message")))
+    let bad = text("status") == bad_when;
+    bad.then(|| {
+        let words = format!("{}={} ({}): {}", text("type"), text("status"), text("reason"), text("message"));
+        (severity, words)
+    })
 }
 
 /// Routes and Gateways whose parent or class is nowhere in the files: Kubernetes would stay silent on them.

@@ -160,7 +160,8 @@ impl Base {
         let (statuses, observer) = StatusWriter::start(api.clone(), &writer, leader.watch(), health.clone());
         let controller = config.controller_names[0].as_str();
         let events = Events::start(api.clone(), controller, &pod.name, leader.watch(), health.clone());
-        let (source, changes) = Source::start(api.clone(), watches(config), Some(observer), health.clone());
+        let (source, changes) =
+            Source::start(api.clone(), watches(config, pod), Some(observer), health.clone());
         tokio::spawn(forward_changes(changes, self.inbox.clone()));
         Sinks { source, statuses, events, plans, accounts, committed: self.committed.clone() }
     }
@@ -224,11 +225,13 @@ fn translation(config: &ControllerConfig) -> Config {
         secrets: SecretSource::OnDemand,
         ipv6: ipv6(),
         ports: PortSource::OnDemand,
+        shared_namespace: config.placement == Placement::ControllerNamespace,
+        external_names: config.backends.external_names,
         ..Config::default()
     }
 }
 
-fn watches(config: &ControllerConfig) -> SourceConfig {
+fn watches(config: &ControllerConfig, pod: &Pod) -> SourceConfig {
     let set = |names: &[String]| names.iter().cloned().collect();
     let scope = if !config.watch.namespaces.is_empty() {
         Scope::Namespaces(set(&config.watch.namespaces))
@@ -241,7 +244,13 @@ fn watches(config: &ControllerConfig) -> SourceConfig {
         [] => SecretMode::Wanted,
         names => SecretMode::Namespaces(set(names)),
     };
-    SourceConfig { scope, secrets, backends: config.backends.enabled, ..SourceConfig::default() }
+    SourceConfig {
+        scope,
+        secrets,
+        backends: config.backends.enabled,
+        parameters: Some(pod.namespace.clone()),
+        ..SourceConfig::default()
+    }
 }
 
 /// Where pods may be: the applier needs no rights elsewhere.

@@ -73,7 +73,9 @@ pub struct InfraState {
     pub wanted_replicas: u32,
     /// What keeps it from being as wanted, in words for the user; sorted.
     pub problems: Vec<String>,
-    /// What was asked for and has no effect, while everything else works; sorted.
+    /// Why its parameters cannot be followed: until they can be, what stands stays as it is. Sorted.
+    pub refused: Vec<String>,
+    /// What of its parameters has no effect, while everything else works; sorted.
     pub warnings: Vec<String>,
     /// Objects that have the names of ours but are not ours; they stay as they are. Sorted.
     pub foreign: Vec<String>,
@@ -91,9 +93,15 @@ impl InfraState {
         };
         let mut addresses: Vec<FleetAddress> = self.addresses.iter().map(address).collect();
         addresses.sort();
-        let words: Vec<&str> = self.foreign.iter().chain(&self.problems).map(String::as_str).collect();
-        let problem = (!words.is_empty()).then(|| words.join("; ").into());
-        FleetState { addresses, ready: self.ready_replicas > 0, problem }
+        let joined = |words: Vec<&str>| (!words.is_empty()).then(|| words.join("; ").into());
+        let problems = self.foreign.iter().chain(&self.refused).chain(&self.problems);
+        FleetState {
+            addresses,
+            ready: self.ready_replicas > 0,
+            problem: joined(problems.map(String::as_str).collect()),
+            refused: joined(self.refused.iter().map(String::as_str).collect()),
+            unheeded: self.warnings.iter().map(|warning| warning.as_str().into()).collect(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use gatehouse_api::merge;
 use gatehouse_api::types::EnvoyProxySpec;
-use gatehouse_api::types::envoyproxy::{KubernetesPatch, KubernetesProvider, MergeType, unsupported};
+use gatehouse_api::types::envoyproxy::{KubernetesPatch, KubernetesProvider, MergeType};
 use gatehouse_translate::FleetPlan;
 use serde_json::{Value, json};
 
@@ -159,7 +159,8 @@ pub struct FleetObjects {
     /// Kinds that are not made but stay as they are when they exist: a Service without ports cannot be made, and to
     /// delete it would give up its address.
     pub kept: Vec<Kind>,
-    /// What a user asked for and does not get, while everything else works.
+    /// What a user asked for and does not get, while everything else works. Fields without any meaning here are not among
+    /// them: translation names those.
     pub warnings: Vec<Problem>,
 }
 
@@ -209,7 +210,7 @@ pub fn objects(plan: &FleetPlan, settings: &Settings, naming: Naming) -> Result<
         name: names::object_name(plan, settings, naming),
     };
     let mut made =
-        Made { context: &context, objects: Vec::new(), warnings: warnings(&context), problems: Vec::new() };
+        Made { context: &context, objects: Vec::new(), warnings: Vec::new(), problems: Vec::new() };
     made.all();
     let Made { mut objects, warnings, problems, .. } = made;
     if !problems.is_empty() {
@@ -218,17 +219,6 @@ pub fn objects(plan: &FleetPlan, settings: &Settings, naming: Naming) -> Result<
     objects.sort_by_key(|object| object.kind);
     let kept = if plan.ports.is_empty() { vec![Kind::Service] } else { Vec::new() };
     Ok(FleetObjects { objects, kept, warnings })
-}
-
-fn warnings(context: &Context<'_>) -> Vec<Problem> {
-    let unsupported = context.spec.map(unsupported).unwrap_or_default();
-    let unsupported =
-        unsupported.into_iter().map(|field| Problem::new(field, "is not supported and has no effect"));
-    let addresses = context.plan.addresses.iter().filter(|address| *address.kind != *"IPAddress");
-    let addresses = addresses.map(|address| {
-        Problem::new("spec.addresses", format!("type {} is not supported: use IPAddress", address.kind))
-    });
-    unsupported.chain(addresses).collect()
 }
 
 /// Collects objects, and what is wrong with them.

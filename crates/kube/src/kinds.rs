@@ -2,8 +2,8 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, EndpointSlice, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant,
-    Resource, Secret, Service,
+    Backend, EndpointSlice, EnvoyProxy, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace,
+    ReferenceGrant, Resource, Secret, Service,
 };
 use serde::de::DeserializeOwned;
 
@@ -53,6 +53,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<ReferenceGrant>("referencegrants", Need::Required).also(&["v1", "v1beta1"]),
     kind::<ListenerSet>("listenersets", Need::Optional).with_status(),
     kind::<Backend>("backends", Need::Optional).with_status(),
+    kind::<EnvoyProxy>("envoyproxies", Need::Optional),
 ];
 
 /// Watched by want.
@@ -114,7 +115,9 @@ fn trim(object: &mut Object) {
             keep_label(meta, None);
             meta.labels = labels;
         }
-        Object::Service(_) | Object::Secret(_) | Object::ConfigMap(_) => keep_label(object.meta_mut(), None),
+        Object::Service(_) | Object::Secret(_) | Object::ConfigMap(_) | Object::EnvoyProxy(_) => {
+            keep_label(object.meta_mut(), None);
+        }
         _ => {
             // As large as the object itself.
             object.meta_mut().annotations.remove("kubectl.kubernetes.io/last-applied-configuration");

@@ -1,5 +1,6 @@
 //! What becomes an Envoy listener, its filter chains, route tables and secrets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -35,6 +36,59 @@ pub struct FilterChain {
     pub table: TableName,
 }
 
+/// The address families of a listener that binds every address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum IpFamily {
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    Dual,
+}
+
+/// What writes to an access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum LogScope {
+    /// Requests, and connections that no filter chain takes.
+    Everything,
+    /// Requests.
+    Requests,
+    /// Connections.
+    Connections,
+}
+
+/// What a line of an access log says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum LogFormat {
+    /// Envoy's default.
+    Default,
+    /// A text with command operators; it ends its own lines.
+    Text(Arc<str>),
+    /// An object, with command operators as values.
+    Json(BTreeMap<Arc<str>, Arc<str>>),
+}
+
+/// An access log in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AccessLog {
+    /// The file, such as `/dev/stdout`.
+    pub path: Arc<str>,
+    /// What a line says.
+    pub format: LogFormat,
+    /// What is logged.
+    pub scope: LogScope,
+}
+
+/// What an operator chose for all listeners of a fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ListenerSettings {
+    /// Address families; `None` = what the host has.
+    pub family: Option<IpFamily>,
+    /// Access logs, in order.
+    pub access_logs: Vec<AccessLog>,
+}
+
 /// One Envoy listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EnvoyListener {
@@ -48,6 +102,8 @@ pub struct EnvoyListener {
     pub tls: bool,
     /// Filter chains in a fixed order.
     pub chains: Vec<FilterChain>,
+    /// What is the same for all listeners of the fleet.
+    pub settings: Arc<ListenerSettings>,
 }
 
 /// A TLS certificate with its key, as PEM. `Debug` prints no key.

@@ -125,9 +125,11 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 const GROUP: &str = "gateway.networking.k8s.io";
+const ENVOY_GATEWAY: &str = "gateway.envoyproxy.io";
 const OURS: &str = "gatehouse.dev/gatewayclass-controller";
 const API: &str = "gateway.networking.k8s.io/v1";
 const NAMESPACES: &[&str] = &["a", "b"];
+const PROXIES: &[&str] = &["ep-0", "ep-1"];
 const SECRETS: &[&str] = &["cert-0", "cert-1"];
 const HOSTS: &[&str] = &["a.example.com", "*.example.com", "b.a.example.com", "*.com", "other.org"];
 
@@ -141,6 +143,7 @@ pub fn any_object() -> impl Strategy<Value = Value> {
         3 => service().boxed(),
         3 => slice().boxed(),
         2 => backend().boxed(),
+        3 => envoy_proxy().boxed(),
         2 => grant().boxed(),
         2 => namespace().boxed(),
         4 => secret().boxed(),
@@ -166,7 +169,13 @@ fn meta(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
 
 fn class() -> impl Strategy<Value = Value> {
     let controller = prop_oneof![5 => Just(OURS), 1 => Just("example.com/other")];
-    let parameters = weighted(0.05, Just(json!({ "group": "g", "kind": "K", "name": "n" })));
+    let parameters = prop_oneof![
+        20 => Just(None),
+        1 => Just(Some(json!({ "group": "g", "kind": "K", "name": "n" }))),
+        8 => some_of(PROXIES).prop_map(|name| {
+            Some(json!({ "group": ENVOY_GATEWAY, "kind": "EnvoyProxy", "namespace": NAMESPACES[0], "name": name }))
+        }),
+    ];
     (some_of(&["one", "two"]), controller, parameters).prop_map(|(name, controller, parameters)| {
         let mut spec = json!({ "controllerName": controller });
         if let Some(parameters) = parameters {
@@ -245,15 +254,41 @@ fn gateway() -> impl Strategy<Value = Value> {
         1 => Just(json!([{ "value": "127.0.0.3" }])),
         1 => Just(json!([{ "type": "Hostname", "value": "x.example.com" }])),
     ];
-    (meta(&["gw-0", "gw-1"]), some_of(&["one", "one", "two"]), listeners(), from_namespaces(), addresses)
-        .prop_map(|(metadata, class, listeners, allowed, addresses)| {
+    let parameters = weighted(0.3, some_of(PROXIES)).prop_map(|name| match name {
+        Some(name) => {
+            json!({ "parametersRef": { "group": ENVOY_GATEWAY, "kind": "EnvoyProxy", "name": name } })
+        }
+        None => json!({}),
+    });
+    let class = some_of(&["one", "one", "two"]);
+    (meta(&["gw-0", "gw-1"]), class, listeners(), from_namespaces(), addresses, parameters).prop_map(
+        |(metadata, class, listeners, allowed, addresses, infrastructure)| {
             json!({ "apiVersion": API, "kind": "Gateway", "metadata": metadata, "spec": {
                 "gatewayClassName": class,
                 "listeners": listeners,
                 "allowedListeners": { "namespaces": allowed },
                 "addresses": addresses,
+                "infrastructure": infrastructure,
             } })
-        })
+        },
+    )
+}
+
+fn envoy_proxy() -> impl Strategy<Value = Value> {
+    let log = |path: &str| json!({ "accessLog": { "settings": [{ "sinks": [{ "type": "File", "file": { "path": path } }] }] } });
+    let spec = select(vec![
+        json!({}),
+        json!({ "telemetry": log("/dev/stdout") }),
+        json!({ "telemetry": log("/dev/stderr"), "mergeType": "StrategicMerge", "ipFamily": "DualStack" }),
+        json!({ "mergeType": "JSONMerge", "ipFamily": "IPv6", "concurrency": 1, "routingType": "Service" }),
+        json!({ "mergeType": "Replace", "filterOrder": [], "routingType": "Service",
+            "provider": { "type": "Kubernetes", "kubernetes": { "envoyDeployment": { "patch": { "value": {} } } } } }),
+        json!({ "mergeType": "StrategicMerge",
+            "provider": { "type": "Kubernetes", "kubernetes": { "envoyDeployment": { "pod": { "volumes": [{ "name": "v" }] } } } } }),
+    ]);
+    (meta(PROXIES), spec).prop_map(|(metadata, spec)| {
+        json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy", "metadata": metadata, "spec": spec })
+    })
 }
 
 fn gateway_ref() -> impl Strategy<Value = Value> {
@@ -387,7 +422,7 @@ fn route() -> impl Strategy<Value = Value> {
 
 fn service() -> impl Strategy<Value = Value> {
     let spec = select(vec![
-        json!({ "ports": [{ "name": "web", "port": 80 }] }),
+        json!({ "ports": [{ "name": "web", "port": 80 }], "clusterIP": "10.96.0.1" }),
         json!({ "ports": [{ "name": "web", "port": 80, "appProtocol": "kubernetes.io/h2c" }] }),
         json!({ "ports": [{ "name": "web", "port": 80 }, { "name": "alt", "port": 81 }] }),
         json!({ "ports": [{ "name": "web", "port": 80 }], "type": "ExternalName",
@@ -420,6 +455,7 @@ fn slice() -> impl Strategy<Value = Value> {
 fn backend() -> impl Strategy<Value = Value> {
     let endpoints = select(vec![
         json!([{ "ip": { "address": "127.0.0.1", "port": 3000 } }]),
+        json!([{ "ip": { "address": "192.0.2.1", "port": 3000 } }]),
         json!([{ "fqdn": { "hostname": "up.example.com", "port": 80 } }]),
         json!([{ "unix": { "path": "/run/app.sock" } }]),
         json!([{ "ip": { "address": "nonsense", "port": 3000 } }]),

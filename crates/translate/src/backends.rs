@@ -1,6 +1,7 @@
 //! Backends: references to clusters, clusters and endpoints to bytes.
 
 mod endpoints;
+mod reach;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,8 +13,9 @@ use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
 use gatehouse_model::{NamespacedName, ResourceType, RouteKey};
 use serde::Serialize;
 
-pub(crate) use endpoints::{Assignment, endpoints};
+pub(crate) use endpoints::{Assignment, endpoints, service_address};
 
+use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::Problem;
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted, permitted_now};
@@ -53,7 +55,7 @@ pub(crate) struct Referrer<'a> {
 
 /// Resolves a backend reference to a cluster.
 pub(crate) fn resolve(
-    facts: &Facts,
+    (facts, config): (&Facts, &Config),
     reads: &mut Reads,
     from: Referrer<'_>,
     reference: &BackendObjectReference,
@@ -80,8 +82,8 @@ pub(crate) fn resolve(
         return Err(Problem::new("RefNotPermitted", message));
     }
     match backend_kind {
-        BackendKind::Service => service(facts, reads, object, reference.port),
-        BackendKind::Backend => backend(facts, reads, object),
+        BackendKind::Service => service((facts, config), reads, object, reference.port),
+        BackendKind::Backend => backend((facts, config), reads, object),
     }
 }
 
@@ -97,7 +99,7 @@ pub(crate) fn may_use(facts: &Facts, route: &RouteKey, cluster: &str) -> bool {
 }
 
 fn service(
-    facts: &Facts,
+    (facts, config): (&Facts, &Config),
     reads: &mut Reads,
     object: NamespacedName,
     port: Option<u16>,
@@ -109,8 +111,13 @@ fn service(
     let Some(port) = port else {
         return Err(not_found(format!("backendRef Service {object} names no port")));
     };
-    if external_name(service).is_some_and(|name| !is_host(name)) {
-        return Err(not_found(format!("Service {object} has an externalName that is no host")));
+    if let Some(name) = external_name(service) {
+        if !is_host(name) {
+            return Err(not_found(format!("Service {object} has an externalName that is no host")));
+        }
+        if let Some(why) = reach::external_name_problem(config, name) {
+            return Err(Problem::new("UnsupportedValue", format!("Service {object}: {why}")));
+        }
     }
     let Some(found) = tcp_port(service, port) else {
         return Err(not_found(format!("Service {object} has no TCP port {port}")));
@@ -130,11 +137,15 @@ fn tcp_port(service: &Service, port: u16) -> Option<&ServicePort> {
     })
 }
 
-fn backend(facts: &Facts, reads: &mut Reads, object: NamespacedName) -> Result<ClusterKey, Problem> {
+fn backend(
+    (facts, config): (&Facts, &Config),
+    reads: &mut Reads,
+    object: NamespacedName,
+) -> Result<ClusterKey, Problem> {
     let Some(backend) = facts.backends.get(reads, &object) else {
         return Err(Problem::new("BackendNotFound", format!("Backend {object} does not exist")));
     };
-    if let Some(problem) = backend_problem(backend) {
+    if let Some(problem) = backend_problem(config, backend) {
         return Err(Problem::new(problem.reason, format!("Backend {object}: {}", problem.message)));
     }
     let protocol = protocol(backend.spec.app_protocols.iter().map(String::as_str)).unwrap_or(Protocol::Http1);
@@ -142,7 +153,7 @@ fn backend(facts: &Facts, reads: &mut Reads, object: NamespacedName) -> Result<C
 }
 
 /// Why a Backend cannot be used. `Backend` has its own Accepted condition with the same words.
-pub(crate) fn backend_problem(backend: &Backend) -> Option<Problem> {
+pub(crate) fn backend_problem(config: &Config, backend: &Backend) -> Option<Problem> {
     let spec = &backend.spec;
     let invalid = |message: String| Some(Problem::new("UnsupportedValue", message));
     if spec.backend_type.as_ref().is_some_and(|t| t.as_str() != "Endpoints") {
@@ -168,7 +179,10 @@ pub(crate) fn backend_problem(backend: &Backend) -> Option<Problem> {
     }
     let bad_ip =
         spec.endpoints.iter().filter_map(|e| e.ip.as_ref()).find(|ip| ip.address.parse::<IpAddr>().is_err());
-    bad_ip.and_then(|ip| invalid(format!("{:?} is not an IP address", ip.address)))
+    if let Some(ip) = bad_ip {
+        return invalid(format!("{:?} is not an IP address", ip.address));
+    }
+    spec.endpoints.iter().find_map(|endpoint| reach::endpoint_problem(config, endpoint)).and_then(invalid)
 }
 
 /// The protocol that `appProtocol`s ask for (GEP-1911); the error is the one that is not supported.

@@ -43,6 +43,7 @@ pub enum PortSource {
 
 /// Settings that translation depends on. Fixed for the life of a world.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Config {
     /// GatewayClasses with one of these `spec.controllerName`s are ours; the first is written in statuses.
     pub controller_names: Vec<Arc<str>>,
@@ -58,6 +59,11 @@ pub struct Config {
     pub ipv6: bool,
     /// How it becomes known which ports the proxies cannot have.
     pub ports: PortSource,
+    /// The pods of all Gateways are made in one namespace, which is not theirs: the EnvoyProxy of a single Gateway must not
+    /// reach what is kept there.
+    pub shared_namespace: bool,
+    /// Services of type `ExternalName` may be backends.
+    pub external_names: bool,
 }
 
 impl Default for Config {
@@ -70,6 +76,8 @@ impl Default for Config {
             secrets: SecretSource::Complete,
             ipv6: false,
             ports: PortSource::Free,
+            shared_namespace: false,
+            external_names: true,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, EndpointSlice, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, ParentReference,
-    ReferenceGrant, Resource, Route, Secret, Service,
+    Backend, EndpointSlice, EnvoyProxySpec, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
+    ParentReference, ReferenceGrant, Resource, Route, Secret, Service,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -85,6 +85,8 @@ pub(crate) struct Facts {
     pub(crate) services: Table<NamespacedName, Arc<Service>>,
     pub(crate) slices: Table<NamespacedName, Arc<EndpointSlice>>,
     pub(crate) backends: Table<NamespacedName, Arc<Backend>>,
+    /// What EnvoyProxies say.
+    pub(crate) proxies: Table<NamespacedName, Arc<EnvoyProxySpec>>,
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Labels by namespace; a namespace without an object has only its name label.
     pub(crate) namespaces: Table<Arc<str>, Arc<BTreeMap<String, String>>>,
@@ -122,6 +124,7 @@ impl Facts {
             services: Table::new(graph, "facts/services", Missing::Absent),
             slices: Table::new(graph, "facts/slices", Missing::Absent),
             backends: Table::new(graph, "facts/backends", Missing::Absent),
+            proxies: Table::new(graph, "facts/proxies", Missing::Absent),
             secrets: Table::new(graph, "facts/secrets", secrets),
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
@@ -163,6 +166,7 @@ impl Facts {
             Object::Service(o) => drop(self.services.set(graph, key, o)),
             Object::EndpointSlice(o) => self.set_slice(graph, key, Some(o)),
             Object::Backend(o) => drop(self.backends.set(graph, key, o)),
+            Object::EnvoyProxy(o) => drop(self.proxies.set(graph, key, Arc::new(o.spec.clone()))),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(_) => drop(self.config_maps.set(graph, key, ())),
             Object::Namespace(o) => {
@@ -189,6 +193,7 @@ impl Facts {
             "Service" => drop(self.services.set_absent(graph, key)),
             "EndpointSlice" => self.set_slice(graph, key, None),
             "Backend" => drop(self.backends.set_absent(graph, key)),
+            "EnvoyProxy" => drop(self.proxies.set_absent(graph, key)),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
             "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),

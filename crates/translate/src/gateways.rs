@@ -12,11 +12,13 @@ use gatehouse_engine::{Reads, SmallMap, Stage};
 use gatehouse_model::{
     AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind,
 };
+use rustc_hash::FxHashMap;
 
 use crate::attach::NamespacePolicy;
 use crate::config::{Config, Hosting};
 use crate::facts::{Facts, parent_of};
 use crate::output::{FleetPlan, FleetPort};
+use crate::parameters::{self, Parameters, Settings, Source};
 
 /// A reason with words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,11 @@ impl Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClassState {
     NotOurs,
-    Ours { problem: Option<Problem> },
+    Ours {
+        problem: Option<Problem>,
+        /// Its EnvoyProxy, if it is there.
+        parameters: Option<Source>,
+    },
 }
 
 /// What a Gateway means to us.
@@ -64,6 +70,10 @@ pub(crate) struct GatewayView {
     pub(crate) serves: bool,
     /// The pods that it needs; `None` also when their parameters cannot be followed.
     pub(crate) plan: Option<Arc<FleetPlan>>,
+    /// What it was asked for by EnvoyProxies that can be followed.
+    pub(crate) parameters: Option<Arc<Parameters>>,
+    /// What that means for the configuration; as it last was while parameters cannot be followed.
+    pub(crate) settings: Settings,
     /// What its listeners bind.
     pub(crate) addresses: AddressSet,
     /// The Gateway's own listeners in order, then those of its sets, oldest set first.
@@ -139,29 +149,30 @@ pub(crate) fn class(
     if !config.is_ours(&class.spec.controller_name) {
         return Some(ClassState::NotOurs);
     }
-    let problem = class.spec.parameters_ref.as_ref().map(|reference| {
-        Problem::new(
-            "InvalidParameters",
-            format!(
-                "spec.parametersRef: kind {} of group {:?} is not supported",
-                reference.kind, reference.group
-            ),
-        )
-    });
-    Some(ClassState::Ours { problem })
+    Some(match parameters::of_class(facts, reads, class) {
+        Ok(parameters) => ClassState::Ours { problem: None, parameters },
+        Err(problem) => ClassState::Ours { problem: Some(problem), parameters: None },
+    })
+}
+
+/// What gateways are worked out from.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) facts: &'a Facts,
+    pub(crate) classes: &'a Stage<Arc<str>, ClassState>,
+    pub(crate) config: &'a Config,
+    /// The settings of each Gateway as they last could be followed, where they are not the default ones. An entry changes
+    /// only with its Gateway's own state.
+    pub(crate) last_settings: &'a FxHashMap<NamespacedName, Settings>,
 }
 
 /// Stage: a Gateway with its ListenerSets.
-pub(crate) fn gateway(
-    facts: &Facts,
-    classes: &Stage<Arc<str>, ClassState>,
-    config: &Config,
-    reads: &mut Reads,
-    key: &NamespacedName,
-) -> Option<GatewayState> {
+pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedName) -> Option<GatewayState> {
+    let Sources { facts, classes, config, .. } = sources;
     let gateway = facts.gateways.get(reads, key)?;
     let class: Arc<str> = gateway.spec.gateway_class_name.as_str().into();
-    let Some(ClassState::Ours { problem: class_problem }) = classes.get(reads, &class) else {
+    let Some(ClassState::Ours { problem: class_problem, parameters: of_class }) = classes.get(reads, &class)
+    else {
         return Some(GatewayState::NotOurs);
     };
     let in_pods = config.hosting == Hosting::Pods;
@@ -169,9 +180,67 @@ pub(crate) fn gateway(
         return Some(GatewayState::NotOurs);
     }
     let (addresses, address_problem) = lower::addresses(gateway);
+    let parameters = match class_problem {
+        Some(Problem { reason, message }) => {
+            Err(Problem::new(reason, format!("GatewayClass {class}: {message}")))
+        }
+        None => parameters::of_gateway(facts, reads, config, of_class.as_ref(), gateway),
+    };
     // Parameters shape the proxies, not what they serve: those that cannot be followed change nothing that runs.
-    let parameters = class_problem.clone().or_else(|| lower::parameters(gateway));
-    let serves = address_problem.is_none() && (parameters.is_none() || in_pods);
+    let serves = address_problem.is_none() && (parameters.is_ok() || in_pods);
+    let settings = sources.settings(key, &parameters);
+    let listeners = listeners(sources, reads, key, gateway, &addresses);
+    let ports = ports(&listeners.all);
+    let (parameters, parameters_problem) = match parameters {
+        Ok(parameters) => (parameters, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let plan = (in_pods && parameters_problem.is_none())
+        .then(|| Arc::new(plan(config, key, gateway, &ports, parameters.as_deref())));
+    Some(GatewayState::Ours(Arc::new(GatewayView {
+        fleet: FleetKey(key.clone()),
+        generation: gateway.metadata.generation,
+        problem: address_problem.or(parameters_problem),
+        serves,
+        plan,
+        parameters,
+        settings,
+        // Pods bind everything that they have; the addresses are those of the Service before them.
+        addresses: if in_pods { AddressSet::default() } else { addresses },
+        ports,
+        listeners: listeners.all,
+        sets: listeners.sets,
+    })))
+}
+
+impl Sources<'_> {
+    fn settings(
+        self,
+        key: &NamespacedName,
+        parameters: &Result<Option<Arc<Parameters>>, Problem>,
+    ) -> Settings {
+        match parameters {
+            Ok(Some(parameters)) => parameters.settings(&self.config.hosting),
+            Ok(None) => Settings::default(),
+            Err(_) => self.last_settings.get(key).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// A Gateway's listeners and whose they are.
+struct Listeners {
+    all: Vec<Arc<ListenerView>>,
+    sets: BTreeMap<NamespacedName, SetView>,
+}
+
+/// The listeners of a Gateway and of its ListenerSets, conflicts worked out.
+fn listeners(
+    Sources { facts, classes, config, .. }: Sources<'_>,
+    reads: &mut Reads,
+    key: &NamespacedName,
+    gateway: &Gateway,
+    addresses: &AddressSet,
+) -> Listeners {
     let mut groups = vec![lower::own_listeners(key, gateway)];
     let mut sets = BTreeMap::new();
     for set in facts.sets_of.get(reads, key).into_iter().flat_map(SmallMap::values) {
@@ -192,21 +261,7 @@ pub(crate) fn gateway(
             Some(Problem::new("PortUnavailable", why.clone()))
         });
     }
-    let listeners: Vec<_> = conflicts::resolve(groups).into_iter().map(Arc::new).collect();
-    let ports = ports(&listeners);
-    let plan = (in_pods && parameters.is_none()).then(|| Arc::new(plan(config, key, gateway, &ports)));
-    Some(GatewayState::Ours(Arc::new(GatewayView {
-        fleet: FleetKey(key.clone()),
-        generation: gateway.metadata.generation,
-        problem: address_problem.or(parameters),
-        serves,
-        plan,
-        // Pods bind everything that they have; the addresses are those of the Service before them.
-        addresses: if in_pods { AddressSet::default() } else { addresses },
-        ports,
-        listeners,
-        sets,
-    })))
+    Listeners { all: conflicts::resolve(groups).into_iter().map(Arc::new).collect(), sets }
 }
 
 /// The pods that a Gateway needs.
@@ -215,6 +270,7 @@ fn plan(
     key: &NamespacedName,
     gateway: &Gateway,
     ports: &BTreeMap<u16, PortView>,
+    parameters: Option<&Parameters>,
 ) -> FleetPlan {
     let infrastructure = gateway.spec.infrastructure.as_ref();
     let port = |port: &u16| FleetPort { port: *port, bound: config.bound_port(*port), udp: false };
@@ -226,7 +282,7 @@ fn plan(
         labels: infrastructure.map(|i| i.labels.clone()).unwrap_or_default(),
         annotations: infrastructure.map(|i| i.annotations.clone()).unwrap_or_default(),
         addresses: lower::wanted_addresses(gateway),
-        parameters: None,
+        parameters: parameters.map(|parameters| parameters.spec.clone()),
     }
 }
 

@@ -17,6 +17,7 @@ use gatehouse_model::http::{
 };
 
 use crate::backends::{ClusterKey, Referrer, resolve};
+use crate::config::Config;
 use crate::duration;
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::Problem;
@@ -56,15 +57,21 @@ pub(crate) struct Rule {
 }
 
 /// Stage: a route's rules.
-pub(crate) fn lowered(facts: &Facts, reads: &mut Reads, key: &RouteKey) -> Option<Arc<Lowered>> {
+pub(crate) fn lowered(
+    facts: &Facts,
+    config: &Config,
+    reads: &mut Reads,
+    key: &RouteKey,
+) -> Option<Arc<Lowered>> {
     match facts.routes.get(reads, key)? {
-        RouteFact::Http(route) => Some(Arc::new(Lowering::new(facts, key).route(reads, route))),
+        RouteFact::Http(route) => Some(Arc::new(Lowering::new(facts, config, key).route(reads, route))),
     }
 }
 
 /// Collects what all rules of a route report.
 pub(crate) struct Lowering<'a> {
     facts: &'a Facts,
+    config: &'a Config,
     key: &'a RouteKey,
     clusters: BTreeSet<ClusterKey>,
     unresolved: Option<Problem>,
@@ -74,9 +81,10 @@ pub(crate) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(facts: &'a Facts, key: &'a RouteKey) -> Self {
+    fn new(facts: &'a Facts, config: &'a Config, key: &'a RouteKey) -> Self {
         Self {
             facts,
+            config,
             key,
             clusters: BTreeSet::new(),
             unresolved: None,
@@ -142,7 +150,7 @@ impl<'a> Lowering<'a> {
         reference: &gatehouse_api::types::BackendObjectReference,
     ) -> Result<gatehouse_model::backend::ClusterName, ()> {
         let from = Referrer { namespace: &self.key.object.namespace, kind: self.key.kind.as_str() };
-        match resolve(self.facts, reads, from, reference) {
+        match resolve((self.facts, self.config), reads, from, reference) {
             Ok(key) => {
                 let name = names::cluster(&key);
                 self.clusters.insert(key);

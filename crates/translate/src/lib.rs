@@ -1,7 +1,7 @@
 //! From facts to Envoy resources and statuses.
 //!
 //! ```text
-//! Facts (tables) -> classes -> gateways (+ ListenerSets) -> certificates -> listeners (Envoy)
+//! Facts (tables) -> classes -> gateways (+ parameters, ListenerSets) -> certificates -> listeners (Envoy)
 //!                        \-> bindings (route x listener) --\
 //!                            lowered (rules, backends) -----+-> fragments -> virtual hosts
 //!                                      \-> clusters, endpoints
@@ -24,6 +24,7 @@ mod grants;
 mod http;
 mod names;
 mod output;
+mod parameters;
 mod ports;
 mod status;
 mod uses;

@@ -139,6 +139,10 @@ pub struct FleetState {
     pub ready: bool,
     /// Why they are not as they should be.
     pub problem: Option<Arc<str>>,
+    /// Why their parameters cannot be followed: they stay as they are.
+    pub refused: Option<Arc<str>>,
+    /// What of their parameters has no effect, while everything else has.
+    pub unheeded: Vec<Arc<str>>,
 }
 
 /// Changes of one fleet's resources.

@@ -77,7 +77,7 @@ pub(crate) fn port(
     Some(if chains.is_empty() {
         PortState::Idle
     } else {
-        PortState::Serving(Arc::new(build(config, key, port.tls, chains, secrets)))
+        PortState::Serving(Arc::new(build(config, key, view, chains, secrets)))
     })
 }
 
@@ -107,7 +107,7 @@ fn https_chain(
 fn build(
     config: &Config,
     key: &PortKey,
-    tls: bool,
+    view: &GatewayView,
     mut chains: Vec<FilterChain>,
     mut secrets: Vec<NamespacedName>,
 ) -> Port {
@@ -119,8 +119,9 @@ fn build(
         name: names::listener(key),
         addresses: key.addresses.clone(),
         port: config.bound_port(key.port),
-        tls,
+        tls: view.ports.get(&key.port).is_some_and(|port| port.tls),
         chains,
+        settings: view.settings.listeners.clone(),
     };
     let options = gatehouse_envoy::encode::Options { ipv6: config.ipv6 };
     let body = gatehouse_envoy::encode::listener(&listener, options);

@@ -28,6 +28,24 @@ fn verdict(
     }
 }
 
+/// Whether the fields of EnvoyProxies have the effect that was asked for.
+fn parameters_followed(names: &str, invalid: Option<&str>, unheeded: &[&str], generation: i64) -> Condition {
+    let kind = "gatehouse.dev/ParametersFollowed";
+    match (invalid, unheeded) {
+        (Some(why), _) => {
+            let message = format!("{names}: {why}; until that is solved the proxies stay as they are");
+            Condition::new(kind, false, "Invalid", message, generation)
+        }
+        (None, []) => {
+            Condition::new(kind, true, "Followed", format!("{names}: all fields have an effect"), generation)
+        }
+        (None, fields) => {
+            let message = format!("{names}: these fields have no effect: {}", fields.join("; "));
+            Condition::new(kind, false, "UnsupportedFields", message, generation)
+        }
+    }
+}
+
 fn to_json(conditions: &[Condition]) -> Value {
     conditions
         .iter()

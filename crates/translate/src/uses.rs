@@ -65,6 +65,11 @@ impl<S: Clone + Eq + Hash, R: Clone + Eq + Hash + Ord> Uses<S, R> {
         self.counts.get(resource).is_some_and(|fleets| fleets.contains_key(fleet))
     }
 
+    /// What a fleet uses. Cost: all resources, so it is for rare changes of a whole fleet.
+    pub(crate) fn of_fleet(&self, fleet: &FleetKey) -> impl Iterator<Item = &R> {
+        self.counts.iter().filter(move |(_, fleets)| fleets.contains_key(fleet)).map(|(resource, _)| resource)
+    }
+
     pub(crate) fn is_used(&self, resource: &R) -> bool {
         self.counts.contains_key(resource)
     }

@@ -1,6 +1,8 @@
 //! The world: facts and stages, and the order in which they settle.
 
 mod answers;
+mod backends;
+mod settings;
 mod statuses;
 mod texts;
 
@@ -12,15 +14,16 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceTy
 use rustc_hash::FxHashMap;
 
 use crate::attach::{Bindings, Points, bindings};
-use crate::backends::{Assignment, ClusterKey, cluster, endpoints, may_use};
+use crate::backends::{Assignment, ClusterKey, may_use};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts};
 use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
-use crate::gateways::{ClassState, GatewayState, class, gateway};
+use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
+use crate::parameters::Settings;
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Judge, Placement, VirtualHosts};
@@ -46,6 +49,10 @@ pub struct World {
     /// Of most routes this is the one view that no redirect asks for, and they are not listed.
     contexts_of: Derived<RouteKey, Option<RedirectContext>>,
     fleets: BTreeSet<FleetKey>,
+    /// What Gateways keep while parameters cannot be followed; see [`gateways::Sources`].
+    last_settings: FxHashMap<NamespacedName, Settings>,
+    /// Fleets that began or ceased to send requests to Services' own addresses since the last settle.
+    rerouted: Vec<FleetKey>,
     /// Plans handed out.
     plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
@@ -67,6 +74,8 @@ struct Stages {
     fragments: Stage<FragmentsKey, Arc<Fragments>>,
     clusters: Stage<ClusterKey, Arc<Resource>>,
     endpoints: Stage<ClusterKey, Assignment>,
+    /// The same for fleets that send requests to Services' own addresses.
+    service_addresses: Stage<ClusterKey, Assignment>,
     class_status: Stage<Arc<str>, StatusText>,
     gateway_status: Stage<NamespacedName, StatusText>,
     set_status: Stage<NamespacedName, StatusText>,
@@ -87,6 +96,7 @@ impl Stages {
             fragments: Stage::new(graph, "fragments"),
             clusters: Stage::new(graph, "clusters"),
             endpoints: Stage::new(graph, "endpoints"),
+            service_addresses: Stage::new(graph, "service_addresses"),
             class_status: Stage::new(graph, "status/classes"),
             gateway_status: Stage::new(graph, "status/gateways"),
             set_status: Stage::new(graph, "status/listener_sets"),
@@ -130,6 +140,8 @@ impl World {
             ports_of: Derived::default(),
             contexts_of: Derived::default(),
             fleets: BTreeSet::new(),
+            last_settings: FxHashMap::default(),
+            rerouted: Vec::new(),
             plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
@@ -235,10 +247,11 @@ impl World {
         self.facts.troubles.take_changed();
         self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
+        self.facts.proxies.take_changed();
     }
 
     fn settle_gateways(&mut self, changed: &Changed, outputs: &mut Outputs) {
-        let Self { config, graph, facts, stages, .. } = self;
+        let Self { config, graph, facts, stages, last_settings, .. } = self;
         for key in &changed.classes {
             stages.classes.mark(graph, key.clone());
         }
@@ -246,7 +259,8 @@ impl World {
         for key in &changed.gateways {
             stages.gateways.mark(graph, key.clone());
         }
-        stages.gateways.settle(graph, |reads, key| gateway(facts, &stages.classes, config, reads, key));
+        let sources = gateways::Sources { facts, classes: &stages.classes, config, last_settings };
+        stages.gateways.settle(graph, |reads, key| gateway(sources, reads, key));
         for key in &changed.secrets {
             // What is unknown stays as it was for those who need it; without them it would stay for ever.
             if facts.secrets.peek(key).is_none() && !facts.secrets.is_wanted(key) {
@@ -285,6 +299,7 @@ impl World {
         for port in renew(&mut self.ports_of, key, port_keys) {
             self.stages.ports.mark(&mut self.graph, port);
         }
+        self.keep_settings(key, view.as_deref());
         self.points.set(&mut self.graph, key, view.as_deref());
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
@@ -354,13 +369,13 @@ impl World {
     }
 
     fn settle_routes(&mut self, changed: &Changed) {
-        let Self { graph, facts, stages, points, .. } = self;
+        let Self { config, graph, facts, stages, points, .. } = self;
         for key in &changed.routes {
             stages.bindings.mark(graph, key.clone());
             stages.lowered.mark(graph, key.clone());
         }
         stages.bindings.settle(graph, |reads, key| bindings(facts, points, reads, key));
-        stages.lowered.settle(graph, |reads, key| lowered(facts, reads, key));
+        stages.lowered.settle(graph, |reads, key| lowered(facts, config, reads, key));
         let mut routes = stages.bindings.take_changed();
         routes.extend(stages.lowered.take_changed());
         let mut routes: BTreeSet<RouteKey> = routes.into_iter().collect();
@@ -430,46 +445,6 @@ impl World {
             .fragments
             .settle(graph, |reads, key| fragments(facts, &stages.bindings, &stages.lowered, reads, key));
         stages.fragments.take_changed();
-    }
-
-    fn settle_backends(&mut self, outputs: &mut Outputs) {
-        let Self { graph, facts, stages, clusters_used, .. } = self;
-        let changed = clusters_used.take_changed();
-        for (_, key, _) in &changed {
-            if clusters_used.is_used(key) {
-                stages.clusters.mark(graph, key.clone());
-                stages.endpoints.mark(graph, key.clone());
-            } else {
-                stages.clusters.forget(graph, key);
-                stages.endpoints.forget(graph, key);
-            }
-        }
-        stages.clusters.settle(graph, |reads, key| cluster(facts, reads, key));
-        stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
-        let edited: BTreeSet<_> = stages.clusters.take_changed().into_iter().collect();
-        let moved: BTreeSet<_> = stages.endpoints.take_changed().into_iter().collect();
-        let mut dirty: BTreeSet<(FleetKey, ClusterKey, ResourceType)> = BTreeSet::new();
-        for (keys, kind) in [(&edited, ResourceType::Cluster), (&moved, ResourceType::Endpoint)] {
-            for key in keys {
-                dirty.extend(clusters_used.fleets(key).map(|fleet| (fleet.clone(), key.clone(), kind)));
-            }
-        }
-        for (fleet, key, _) in changed {
-            dirty.insert((fleet.clone(), key.clone(), ResourceType::Cluster));
-            dirty.insert((fleet, key, ResourceType::Endpoint));
-        }
-        for (fleet, key, kind) in dirty {
-            let resource = match kind {
-                ResourceType::Cluster => stages.clusters.peek(&key),
-                _ => stages.endpoints.peek(&key).and_then(Assignment::listed),
-            };
-            let used = clusters_used.uses(&fleet, &key);
-            let out = outputs.fleets.entry(fleet).or_default();
-            match resource.filter(|_| used) {
-                Some(resource) => out.upserts.push((**resource).clone()),
-                None => out.removals.push((kind, names::cluster(&key).0)),
-            }
-        }
     }
 
     /// What is left of a fleet that is gone goes with it as a whole.

@@ -34,10 +34,17 @@ struct Expected {
 
 #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct Settings {
     /// The proxies run in pods, which are all well.
     #[serde(default, skip_serializing_if = "is_false")]
     in_pods: bool,
+    /// They do so in a namespace that all Gateways share.
+    #[serde(default, skip_serializing_if = "is_false")]
+    shared_namespace: bool,
+    /// Services of type ExternalName are refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    no_external_names: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     port_map: BTreeMap<u16, u16>,
     /// The API server would refuse the input today; an older schema let it through.
@@ -59,6 +66,8 @@ impl Settings {
         Config {
             hosting: if self.in_pods { Hosting::Pods } else { Hosting::default() },
             port_map: self.port_map.clone(),
+            shared_namespace: self.shared_namespace,
+            external_names: !self.no_external_names,
             assume_programmed: true,
             ..Config::default()
         }
@@ -132,7 +141,7 @@ fn translate(input: &str, settings: &Settings, path: &Path) -> Picture {
 /// The pods of a Gateway when all is well.
 fn served() -> FleetState {
     let address = FleetAddress { kind: "IPAddress".into(), value: Some("192.0.2.1".into()) };
-    FleetState { addresses: vec![address], ready: true, problem: None }
+    FleetState { addresses: vec![address], ready: true, ..FleetState::default() }
 }
 
 fn read(input: &str, settings: &Settings) -> Result<Vec<Object>, ReadError> {

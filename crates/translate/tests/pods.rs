@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gatehouse_model::FleetKey;
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 use gatehouse_translate::{Config, FleetAddress, FleetPlan, FleetState, Hosting, Outputs};
 use serde_json::{Value, json};
 use support::scene::{SCENE, Scene, fleet};
@@ -18,7 +19,7 @@ fn ip(value: &str) -> FleetAddress {
 }
 
 fn at(addresses: &[&str]) -> FleetState {
-    FleetState { addresses: addresses.iter().map(|a| ip(a)).collect(), ready: true, problem: None }
+    FleetState { addresses: addresses.iter().map(|a| ip(a)).collect(), ready: true, ..FleetState::default() }
 }
 
 /// `status reason` of a condition of the Gateway.
@@ -141,4 +142,134 @@ fn a_gateway_that_is_gone_takes_its_pods_with_it() {
     let outputs = scene.settle();
     assert!(matches!(&plans(&outputs)[..], [(_, Some(_))]));
     assert_eq!(condition(&scene, "Programmed"), "False Pending");
+}
+
+/// A class with an EnvoyProxy, a Gateway of that class, and one with an EnvoyProxy of its own.
+const WITH_PARAMETERS: &str = r"
+{ apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: { name: plain }, spec: { controllerName: gatehouse.dev/gatewayclass-controller } }
+---
+{ apiVersion: gateway.envoyproxy.io/v1alpha1, kind: EnvoyProxy, metadata: { name: ep }, spec: { concurrency: 2, telemetry: { accessLog: {} } } }
+---
+{ apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: gw }, spec: { gatewayClassName: plain, infrastructure: { parametersRef: { group: gateway.envoyproxy.io, kind: EnvoyProxy, name: ep } }, listeners: [{ name: http, port: 80, protocol: HTTP }] } }
+---
+{ apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: other }, spec: { gatewayClassName: plain, listeners: [{ name: http, port: 80, protocol: HTTP }] } }
+";
+
+fn with_parameters() -> Scene {
+    let config = Config { hosting: Hosting::Pods, assume_programmed: true, ..Config::default() };
+    Scene::with(config, WITH_PARAMETERS)
+}
+
+/// How often each stage ran in a settle; stages that did not are left out.
+fn runs(scene: &mut Scene) -> (BTreeMap<&'static str, u64>, Outputs) {
+    let before = scene.world.counters();
+    let outputs = scene.settle();
+    let after = scene.world.counters().into_iter();
+    let runs = after.map(|(stage, now)| (stage, now.computed - before.get(stage).map_or(0, |c| c.computed)));
+    (runs.filter(|(_, count)| *count > 0).collect(), outputs)
+}
+
+#[test]
+fn an_edit_of_parameters_touches_only_gateways_that_use_them() {
+    let mut scene = with_parameters();
+    scene.put(scene.edited("EnvoyProxy", "/spec/concurrency", json!(3)));
+    let (ran, outputs) = runs(&mut scene);
+    let expected = [("certificates", 1), ("gateways", 1), ("ports", 1), ("status/gateways", 1)];
+    assert_eq!(ran, expected.into(), "another concurrency");
+    let [(key, Some(plan))] = &plans(&outputs)[..] else { panic!("one plan: {:?}", outputs.plans) };
+    assert_eq!(*key, fleet());
+    assert_eq!(plan.parameters.as_ref().and_then(|parameters| parameters.concurrency), Some(3));
+    assert_eq!(outputs.fleets.values().map(|fleet| fleet.upserts.len()).sum::<usize>(), 0);
+    assert_eq!(outputs.statuses, []);
+
+    scene.put(scene.edited("EnvoyProxy", "/spec/telemetry/accessLog", json!({ "disable": true })));
+    let (_, outputs) = runs(&mut scene);
+    assert_eq!(outputs.fleets[&fleet()].upserts.len(), 1, "its listener");
+    let unused = json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": { "name": "unused" }, "spec": {} });
+    scene.put(unused);
+    assert_eq!(runs(&mut scene), (BTreeMap::new(), Outputs::default()));
+}
+
+#[test]
+fn parameters_that_are_gone_leave_listeners_as_they_were() {
+    let mut scene = with_parameters();
+    let before = scene.picture.fleets.clone();
+    scene.remove("EnvoyProxy");
+    let outputs = scene.settle();
+    assert_eq!(plans(&outputs), [(fleet(), None)]);
+    assert_eq!(scene.picture.fleets, before);
+    assert_eq!(condition(&scene, "Accepted"), "False InvalidParameters");
+    scene.put(scene.edited("EnvoyProxy", "/spec/telemetry/accessLog", json!({ "disable": true })));
+    scene.settle();
+    assert_eq!(condition(&scene, "Accepted"), "True Accepted");
+    assert_ne!(scene.picture.fleets, before);
+}
+
+#[test]
+fn what_the_maker_of_pods_says_of_parameters_is_in_the_status() {
+    let mut scene = with_parameters();
+    told(&mut scene, at(&["192.0.2.1"]));
+    assert_eq!(condition(&scene, "gatehouse.dev/ParametersFollowed"), "True Followed");
+    let unheeded = vec!["provider.kubernetes.envoyHpa: has no effect on a DaemonSet".into()];
+    told(&mut scene, FleetState { unheeded, ..at(&["192.0.2.1"]) });
+    assert_eq!(condition(&scene, "gatehouse.dev/ParametersFollowed"), "False UnsupportedFields");
+    assert_eq!(condition(&scene, "Accepted"), "True Accepted");
+    let refused = Some("bootstrap.value: is empty".into());
+    told(&mut scene, FleetState { refused, ..at(&["192.0.2.1"]) });
+    assert_eq!(condition(&scene, "gatehouse.dev/ParametersFollowed"), "False Invalid");
+    assert_eq!(condition(&scene, "Accepted"), "False InvalidParameters");
+    assert_eq!(condition(&scene, "Programmed"), "True Programmed");
+}
+
+const TO_SERVICES: &str = r"
+{ apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: { name: plain }, spec: { controllerName: gatehouse.dev/gatewayclass-controller } }
+---
+{ apiVersion: gateway.envoyproxy.io/v1alpha1, kind: EnvoyProxy, metadata: { name: ep }, spec: { routingType: Service } }
+---
+{ apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: gw }, spec: { gatewayClassName: plain, infrastructure: { parametersRef: { group: gateway.envoyproxy.io, kind: EnvoyProxy, name: ep } }, listeners: [{ name: http, port: 80, protocol: HTTP }] } }
+---
+{ apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: other }, spec: { gatewayClassName: plain, listeners: [{ name: http, port: 80, protocol: HTTP }] } }
+---
+{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: r }, spec: { parentRefs: [{ name: gw }, { name: other }], rules: [{ backendRefs: [{ name: s, port: 80 }] }] } }
+---
+{ apiVersion: v1, kind: Service, metadata: { name: s }, spec: { clusterIP: 10.96.0.7, ports: [{ port: 80 }] } }
+---
+{ apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: { name: s-1, labels: { kubernetes.io/service-name: s } }, addressType: IPv4, ports: [{ port: 8080 }], endpoints: [{ addresses: [10.0.0.1] }] }
+";
+
+/// The address that a Gateway's proxies have of the Service.
+fn endpoint_of(scene: &Scene, gateway: &str) -> String {
+    let fleet = FleetKey(NamespacedName::new("default", gateway));
+    let resources = scene.picture.fleets[&fleet].resources.values();
+    let found: Vec<_> = resources.filter(|resource| resource.kind == ResourceType::Endpoint).collect();
+    let [endpoints] = found[..] else { panic!("one assignment: {found:?}") };
+    let json = support::decode(endpoints);
+    let address = &json["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"];
+    format!("{}:{}", address["address"].as_str().expect("an address"), address["port_value"])
+}
+
+#[test]
+fn requests_go_to_the_services_address_where_that_is_asked_for() {
+    let config = Config { hosting: Hosting::Pods, assume_programmed: true, ..Config::default() };
+    let mut scene = Scene::with(config, TO_SERVICES);
+    let both = |scene: &Scene| [endpoint_of(scene, "gw"), endpoint_of(scene, "other")];
+    assert_eq!(both(&scene), ["10.96.0.7:80", "10.0.0.1:8080"]);
+    scene.put(scene.edited("EndpointSlice", "/endpoints/0/addresses/0", json!("10.0.0.2")));
+    let outputs = scene.settle();
+    assert_eq!(both(&scene), ["10.96.0.7:80", "10.0.0.2:8080"]);
+    let told = outputs.fleets.iter().filter(|(_, change)| !change.upserts.is_empty()).count();
+    assert_eq!(told, 1, "whoever goes to the Service hears nothing of its pods");
+    scene.put(scene.edited("Service", "/spec/clusterIP", json!("None")));
+    scene.settle();
+    assert_eq!(both(&scene), ["10.0.0.2:8080", "10.0.0.2:8080"], "a headless Service has no address");
+    let service = scene.document("Service");
+    scene.put(service);
+    scene.put(scene.edited("EnvoyProxy", "/spec/routingType", json!("Endpoint")));
+    scene.settle();
+    assert_eq!(both(&scene), ["10.0.0.2:8080", "10.0.0.2:8080"]);
+    let proxy = scene.document("EnvoyProxy");
+    scene.put(proxy);
+    scene.settle();
+    assert_eq!(both(&scene), ["10.96.0.7:80", "10.0.0.2:8080"]);
 }

@@ -6,6 +6,7 @@
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gateways/status, httproutes/status, listenersets/status]
   verbs: [update]
+{{- include "gatehouse.rules.parameters" . }}
 {{- if .Values.backends.enabled }}
 - apiGroups: [gateway.envoyproxy.io]
   resources: [backends]
@@ -23,6 +24,13 @@
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end }}
+
+{{- /* What GatewayClasses and Gateways refer to as their parameters. */}}
+{{- define "gatehouse.rules.parameters" }}
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [envoyproxies]
+  verbs: [get, list, watch]
 {{- end }}
 
 {{- /* The objects of proxies, in the namespaces where they are made. */}}

@@ -1,6 +1,7 @@
 //! Envoy Gateway's `EnvoyProxy`: how the proxies of a GatewayClass or of one Gateway run.
 //!
 //! Every struct has typed fields for what is supported; all else stays in `rest`, so that [`unsupported`] can name it.
+//! Numbers are as wide as the schema lets them be: an object that was admitted must decode.
 //! Parts that belong to Kubernetes (affinity, resources, volumes) pass through as they are.
 
 mod telemetry;
@@ -128,7 +129,7 @@ kept! {
         /// Changes of the configuration that Envoy starts with.
         bootstrap: ProxyBootstrap,
         /// Worker threads.
-        concurrency: u32,
+        concurrency: i32,
         /// To what requests for a Service go.
         routing_type: RoutingType,
         /// Arguments for Envoy, after ours.
@@ -172,7 +173,7 @@ kept! {
         /// Applied last.
         patch: KubernetesPatch,
         /// Pods; not for DaemonSets.
-        replicas: u32,
+        replicas: i32,
         /// How pods are replaced.
         strategy: Value,
         /// The pods.
@@ -252,9 +253,9 @@ kept! {
     /// The HorizontalPodAutoscaler.
     KubernetesAutoscaler {
         /// `minReplicas`
-        min_replicas: u32,
+        min_replicas: i32,
         /// `maxReplicas`
-        max_replicas: u32,
+        max_replicas: i32,
         /// `metrics`; the default is 80 % of the requested CPU.
         metrics: Vec<Value>,
         /// `behavior`

@@ -24,10 +24,10 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use gatehouse_model::Hostname;
-use gatehouse_model::listener::{EnvoyListener, FilterChain, TableName, TlsTermination};
+use gatehouse_model::listener::{EnvoyListener, FilterChain, IpFamily, TlsTermination};
 use prost::{Message, Name};
 
-use super::{ads, any, bool_value, filter, socket, socket_address, u32_value};
+use super::{access_log, ads, any, bool_value, filter, socket, socket_address, u32_value};
 
 const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
 const HTTP2_CONCURRENT_STREAMS: u32 = 100;
@@ -53,6 +53,7 @@ pub fn listener(listener: &EnvoyListener, options: Options) -> Bytes {
         per_connection_buffer_limit_bytes: Some(u32_value(CONNECTION_BUFFER_BYTES)),
         listener_filters: listener.tls.then(tls_inspector).into_iter().collect(),
         filter_chains: listener.chains.iter().map(|chain| filter_chain(listener, chain)).collect(),
+        access_log: access_log::of_connections(&listener.settings.access_logs),
         ..pb::Listener::default()
     };
     message.encode_to_vec().into()
@@ -61,9 +62,14 @@ pub fn listener(listener: &EnvoyListener, options: Options) -> Bytes {
 fn addresses(listener: &EnvoyListener, options: Options) -> Vec<Address> {
     let bind = |ip: IpAddr| socket_address(&ip.to_string(), listener.port);
     if listener.addresses.0.is_empty() {
-        let any = if options.ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let default = if options.ipv6 { IpFamily::Dual } else { IpFamily::V4 };
+        let family = listener.settings.family.unwrap_or(default);
+        let any = match family {
+            IpFamily::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            IpFamily::V6 | IpFamily::Dual => Ipv6Addr::UNSPECIFIED.into(),
+        };
         let mut address = bind(any);
-        address.ipv4_compat = options.ipv6;
+        address.ipv4_compat = family == IpFamily::Dual;
         return vec![socket(address)];
     }
     listener.addresses.0.iter().map(|ip| socket(bind(*ip))).collect()
@@ -78,7 +84,7 @@ fn tls_inspector() -> pb::ListenerFilter {
 }
 
 fn filter_chain(listener: &EnvoyListener, chain: &FilterChain) -> pb::FilterChain {
-    let manager = connection_manager(&stat_prefix(listener), &chain.table);
+    let manager = connection_manager(listener, chain);
     pb::FilterChain {
         name: chain.name.to_string(),
         filter_chain_match: chain_match(&chain.server_name),
@@ -104,14 +110,15 @@ fn chain_match(server_name: &Hostname) -> Option<pb::FilterChainMatch> {
     })
 }
 
-fn connection_manager(stat_prefix: &str, table: &TableName) -> HttpConnectionManager {
+fn connection_manager(listener: &EnvoyListener, chain: &FilterChain) -> HttpConnectionManager {
     HttpConnectionManager {
-        stat_prefix: stat_prefix.to_owned(),
+        stat_prefix: stat_prefix(listener),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(ads()),
-            route_config_name: table.0.to_string(),
+            route_config_name: chain.table.0.to_string(),
         })),
         http_filters: http_filters(),
+        access_log: access_log::of_requests(&listener.settings.access_logs),
         common_http_protocol_options: Some(HttpProtocolOptions {
             headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
             ..HttpProtocolOptions::default()

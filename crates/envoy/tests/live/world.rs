@@ -12,7 +12,10 @@ use gatehouse_model::backend::{
     BackendKind, Cluster, ClusterName, Discovery, Endpoint, EndpointAddress, Endpoints, Health, Protocol,
 };
 use gatehouse_model::http::HttpRoute;
-use gatehouse_model::listener::{EnvoyListener, FilterChain, SecretName, TableName, TlsTermination};
+use gatehouse_model::listener::{
+    AccessLog, EnvoyListener, FilterChain, ListenerSettings, LogFormat, LogScope, SecretName, TableName,
+    TlsTermination,
+};
 use gatehouse_model::{AddressSet, Hostname};
 use gatehouse_testkit::echo::{self, Echo, Identity};
 use tempfile::TempDir;
@@ -165,6 +168,18 @@ pub(crate) fn encoded_host(table: &TableName, host: &Hostname, routes: &[HttpRou
     encode::virtual_host(table, host, fragments.iter().map(|bytes| &**bytes))
 }
 
+/// A real Envoy takes every form of access log.
+fn access_logged() -> Arc<ListenerSettings> {
+    let log = |format, scope| AccessLog { path: "/dev/null".into(), format, scope };
+    let fields = [("code".into(), "%RESPONSE_CODE%".into()), ("path".into(), "%REQ(:PATH)%".into())];
+    let access_logs = vec![
+        log(LogFormat::Default, LogScope::Everything),
+        log(LogFormat::Text("%PROTOCOL%\n".into()), LogScope::Requests),
+        log(LogFormat::Json(fields.into()), LogScope::Connections),
+    ];
+    Arc::new(ListenerSettings { family: None, access_logs })
+}
+
 fn http_listener(port: u16) -> EnvoyListener {
     EnvoyListener {
         name: "http".into(),
@@ -177,6 +192,7 @@ fn http_listener(port: u16) -> EnvoyListener {
             tls: None,
             table: table(),
         }],
+        settings: access_logged(),
     }
 }
 
@@ -195,7 +211,9 @@ fn set_tls(ads: &Ads, port: u16, sites: &[TlsSite]) {
     }
     if !chains.is_empty() {
         let addresses = AddressSet(vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()]);
-        set_listener(ads, &EnvoyListener { name: "https".into(), addresses, port, tls: true, chains });
+        let settings = Arc::default();
+        let listener = EnvoyListener { name: "https".into(), addresses, port, tls: true, chains, settings };
+        set_listener(ads, &listener);
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) struct Container {
 pub(crate) struct Backends {
     /// Envoy Gateway's `Backend`.
     pub(crate) enabled: bool,
+    /// Services of type `ExternalName`.
+    pub(crate) external_names: bool,
 }
 
 /// Where proxies find the controller.

@@ -266,7 +266,8 @@ fn arguments(context: &Context<'_>, shutdown: &Shutdown) -> Vec<String> {
     if !components.is_empty() {
         add("--component-log-level", components.join(","));
     }
-    if let Some(concurrency) = context.spec.and_then(|spec| spec.concurrency) {
+    let concurrency = context.spec.and_then(|spec| spec.concurrency);
+    if let Some(concurrency) = concurrency.filter(|concurrency| *concurrency >= 0) {
         add("--concurrency", concurrency.to_string());
     }
     arguments.extend(context.spec.and_then(|spec| spec.extra_args.clone()).unwrap_or_default());

@@ -160,11 +160,17 @@ impl Director {
     /// How a kind is watched in our scope.
     fn selections(&self, kind: &'static Kind, version: &'static str) -> Vec<Selection> {
         let whole = |namespace: &str| Selection::whole(kind, version, namespace.into());
+        let parameters = self.config.parameters.as_ref().filter(|_| kind.name == "EnvoyProxy");
         match &self.config.scope {
+            // Classes may refer to any, and there are few.
+            Scope::Selector(_) if kind.name == "EnvoyProxy" => vec![whole("")],
             Scope::Namespaces(names) if kind.name == "Namespace" => {
                 names.iter().map(|name| Selection { name: Some(name.as_str().into()), ..whole("") }).collect()
             }
-            Scope::Namespaces(names) if kind.namespaced => names.iter().map(|name| whole(name)).collect(),
+            Scope::Namespaces(names) if kind.namespaced => {
+                let more = parameters.filter(|more| !names.contains(*more));
+                names.iter().chain(more).map(|name| whole(name)).collect()
+            }
             Scope::Selector(labels) if kind.name == "Namespace" => {
                 vec![Selection { labels: Some(labels.as_str().into()), ..whole("") }]
             }

@@ -63,6 +63,8 @@ pub struct SourceConfig {
     pub parallel_secrets: usize,
     /// Whether Envoy Gateway's `Backend` is watched; it can point into the cluster's inside.
     pub backends: bool,
+    /// A namespace where EnvoyProxies are watched besides those in scope: what GatewayClasses refer to may stand outside.
+    pub parameters: Option<String>,
     /// Objects per page of a list.
     pub page_size: u32,
     /// How often to ask which kinds are served. Asked each second while something that we need is not.
@@ -79,6 +81,7 @@ impl Default for SourceConfig {
             secrets_per_namespace: 16,
             parallel_secrets: 32,
             backends: false,
+            parameters: None,
             page_size: 500,
             probe_every: Duration::from_secs(5),
             vanish_after: Duration::from_secs(10),

@@ -43,15 +43,22 @@ pub(super) fn secret(name: &str, value: &str) -> Value {
     })
 }
 
-/// A CRD that takes anything, standing in for one of Envoy Gateway's.
 pub(super) fn backend_crd() -> Value {
+    envoy_gateway_crd("Backend", "backends")
+}
+
+/// A CRD that takes anything, standing in for one of Envoy Gateway's.
+pub(super) fn envoy_gateway_crd(kind: &str, plural: &str) -> Value {
     let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "backends.gateway.envoyproxy.io" },
+        "metadata": { "name": format!("{plural}.gateway.envoyproxy.io") },
         "spec": {
             "group": "gateway.envoyproxy.io", "scope": "Namespaced",
-            "names": { "kind": "Backend", "listKind": "BackendList", "plural": "backends", "singular": "backend" },
+            "names": {
+                "kind": kind, "listKind": format!("{kind}List"), "plural": plural,
+                "singular": kind.to_ascii_lowercase(),
+            },
             "versions": [{
                 "name": "v1alpha1", "served": true, "storage": true, "subresources": { "status": {} },
                 "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": anything, "status": anything } } },

@@ -7,7 +7,7 @@ use gatehouse_testkit::apiserver::ApiServer;
 use serde_json::json;
 
 use super::follow::{Fact, Follow};
-use super::objects::{GATEWAY_API, backend_crd, gateway, route, routes, secret, secrets};
+use super::objects::{GATEWAY_API, backend_crd, envoy_gateway_crd, gateway, route, routes, secret, secrets};
 use super::support::{Admin, api, eventually, shared};
 use gatehouse_model::NamespacedName;
 
@@ -114,6 +114,40 @@ async fn optional_kind_is_followed_as_its_crd_comes_and_goes() {
     admin.create_crd(&backend_crd()).await;
     admin.create(collection, &backend).await;
     follow.until("the Backend again", |follow| follow.object("Backend", "optional", "b").is_some()).await;
+}
+
+#[tokio::test]
+async fn parameters_of_classes_are_seen_outside_of_the_watched_namespaces() {
+    let server = shared().await;
+    let admin = Admin::of(server);
+    for namespace in ["params-in", "params-own", "params-out"] {
+        admin.namespace(namespace, &json!({})).await;
+    }
+    admin.create_crd(&envoy_gateway_crd("EnvoyProxy", "envoyproxies")).await;
+    let config = SourceConfig {
+        parameters: Some("params-own".to_owned()),
+        probe_every: Duration::from_millis(200),
+        ..only("params-in")
+    };
+    let mut follow = Follow::start(api(server, "admin"), config);
+    follow.synced().await;
+    let proxy = json!({
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy", "metadata": { "name": "p" },
+        "spec": { "concurrency": 2, "mergeGateways": true },
+    });
+    let collection =
+        |namespace: &str| format!("/apis/gateway.envoyproxy.io/v1alpha1/namespaces/{namespace}/envoyproxies");
+    for namespace in ["params-out", "params-own", "params-in"] {
+        admin.create(&collection(namespace), &proxy).await;
+    }
+    for namespace in ["params-own", "params-in"] {
+        follow.until("the EnvoyProxy", |follow| follow.object("EnvoyProxy", namespace, "p").is_some()).await;
+    }
+    assert_eq!(follow.fact("EnvoyProxy", "params-out", "p"), None);
+    admin.delete(&format!("{}/p", collection("params-own"))).await;
+    follow
+        .until("its end", |follow| follow.fact("EnvoyProxy", "params-own", "p") == Some(&Fact::Absent))
+        .await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use gatehouse_engine::{Reads, SmallMap};
 use gatehouse_model::ResourceType;
 use gatehouse_model::backend::{BackendKind, Endpoint, EndpointAddress, Endpoints, Health};
 
-use super::{ClusterKey, Discovery, discovery, tcp_port};
+use super::{ClusterKey, Discovery, discovery, external_name, tcp_port};
 use crate::facts::Facts;
 use crate::names;
 use crate::output::Resource;
@@ -48,10 +48,27 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
         endpoints.sort();
         endpoints.dedup_by(|a, b| a.address == b.address);
     }
+    Some(listed(key, zones))
+}
+
+/// Stage: the same for fleets that send requests to Services' own addresses; a Service without one has endpoints as ever.
+pub(crate) fn service_address(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
+    let service = match key.kind {
+        BackendKind::Service => facts.services.get(reads, &key.object),
+        BackendKind::Backend => None,
+    };
+    let own = service.filter(|service| external_name(service).is_none());
+    let ip = own.and_then(|service| service.spec.cluster_ip.as_deref()?.parse::<IpAddr>().ok());
+    let Some(ip) = ip else { return endpoints(facts, reads, key) };
+    let address = EndpointAddress::Socket(SocketAddr::new(ip, key.port));
+    Some(listed(key, [("".into(), vec![Endpoint { address, health: Health::Healthy }])].into()))
+}
+
+fn listed(key: &ClusterKey, zones: Zones) -> Assignment {
     let cluster = names::cluster(key);
     let endpoints = Endpoints { cluster: cluster.clone(), localities: zones.into_iter().collect() };
     let body = gatehouse_envoy::encode::endpoints(&endpoints);
-    Some(Assignment::Listed(Arc::new(Resource::new(ResourceType::Endpoint, cluster.0, body))))
+    Assignment::Listed(Arc::new(Resource::new(ResourceType::Endpoint, cluster.0, body)))
 }
 
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {

@@ -48,18 +48,6 @@ pub(super) fn wanted_addresses(gateway: &Gateway) -> Vec<FleetAddress> {
     gateway.spec.addresses.iter().map(address).collect()
 }
 
-/// Parameters are Envoy Gateway's EnvoyProxy and the like: refused by name until they are understood.
-pub(super) fn parameters(gateway: &Gateway) -> Option<Problem> {
-    let reference = gateway.spec.infrastructure.as_ref()?.parameters_ref.as_ref()?;
-    Some(Problem::new(
-        "InvalidParameters",
-        format!(
-            "spec.infrastructure.parametersRef: kind {} of group {:?} is not supported",
-            reference.kind, reference.group
-        ),
-    ))
-}
-
 /// The Gateway's own listeners.
 pub(super) fn own_listeners(key: &NamespacedName, gateway: &Gateway) -> Vec<ListenerView> {
     let generation = gateway.metadata.generation;

@@ -91,7 +91,7 @@ impl<'a> Claimant<'a> {
     fn overlaps(&self, reads: &mut Reads, rival: &Gateway) -> bool {
         let class: Arc<str> = rival.spec.gateway_class_name.as_str().into();
         let (theirs, _) = lower::addresses(rival);
-        matches!(self.classes.get(reads, &class), Some(ClassState::Ours { problem: None }))
+        matches!(self.classes.get(reads, &class), Some(ClassState::Ours { problem: None, .. }))
             && overlap(&self.addresses, &theirs)
     }
 }

@@ -6,10 +6,12 @@ use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::NamespacedName;
 use serde_json::{Value, json};
 
-use super::{to_json, verdict};
+use super::{parameters_followed, to_json, verdict};
 use crate::backends::backend_problem;
+use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{ClassState, Problem};
+use crate::parameters::unheeded;
 
 /// Features of Gateway API v1.7.0 that are built and tested, by their names in the specification, sorted.
 const SUPPORTED_FEATURES: &[&str] = &[
@@ -55,22 +57,36 @@ const SUPPORTED_FEATURES: &[&str] = &[
 /// Stage: the status of a GatewayClass; null when it is not ours.
 pub(crate) fn class(
     facts: &Facts,
+    config: &Config,
     classes: &Stage<Arc<str>, ClassState>,
     reads: &mut Reads,
     name: &Arc<str>,
 ) -> Option<Value> {
     let generation = facts.classes.get(reads, name)?.metadata.generation;
-    let ClassState::Ours { problem } = classes.get(reads, name)? else { return Some(Value::Null) };
+    let ClassState::Ours { problem, parameters } = classes.get(reads, name)? else {
+        return Some(Value::Null);
+    };
     let accepted =
         verdict("Accepted", problem.as_ref(), ("Accepted", "the class is served by gatehouse"), generation);
+    let followed = parameters.as_ref().map(|source| {
+        let unheeded = unheeded(&source.spec, &config.hosting);
+        let unheeded: Vec<&str> = unheeded.iter().map(String::as_str).collect();
+        parameters_followed(&source.to_string(), None, &unheeded, generation)
+    });
+    let conditions: Vec<_> = [accepted].into_iter().chain(followed).collect();
     let features: Vec<_> = SUPPORTED_FEATURES.iter().map(|name| json!({ "name": name })).collect();
-    Some(json!({ "conditions": to_json(&[accepted]), "supportedFeatures": features }))
+    Some(json!({ "conditions": to_json(&conditions), "supportedFeatures": features }))
 }
 
 /// Stage: the status of an Envoy Gateway `Backend`.
-pub(crate) fn backend(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> Option<Value> {
+pub(crate) fn backend(
+    facts: &Facts,
+    config: &Config,
+    reads: &mut Reads,
+    key: &NamespacedName,
+) -> Option<Value> {
     let backend = facts.backends.get(reads, key)?;
-    let problem = backend_problem(backend).map(|p| Problem::new("Invalid", p.message));
+    let problem = backend_problem(config, backend).map(|p| Problem::new("Invalid", p.message));
     let good = ("Accepted", "the Backend can be used");
     let accepted = verdict("Accepted", problem.as_ref(), good, backend.metadata.generation);
     Some(json!({ "conditions": to_json(&[accepted]) }))

@@ -6,11 +6,12 @@ use gatehouse_model::{ListenerOwner, NamespacedName};
 use serde_json::{Value, json};
 
 use super::listener::{ADDRESS_NOT_USABLE, Entry, PENDING, Programmed, Sources};
-use super::{to_json, verdict};
+use super::{parameters_followed, to_json, verdict};
 use crate::config::Hosting;
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
 use crate::output::FleetState;
+use crate::parameters::Parameters;
 
 /// Stage: the status of a Gateway; null when it is not ours.
 pub(crate) fn gateway(
@@ -25,15 +26,18 @@ pub(crate) fn gateway(
     let all = entries(sources, reads, view, |_| true);
     let own = entries(sources, reads, view, |owner| *owner == ListenerOwner::Gateway);
     let generation = view.generation;
-    let accepted = match &view.problem {
+    let pods = sources.pods(reads, view);
+    let refused = pods.refused(view);
+    let accepted = match view.problem.as_ref().or(refused.as_ref()) {
         Some(problem) => verdict("Accepted", Some(problem), ("", ""), generation),
         None => gateway_accepted(&own, &all, generation),
     };
     let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
-    let pods = sources.pods(reads, view);
     let programmed = programmed_in_pods(owner_programmed(&all, generation), &pods, view);
+    let mut conditions = vec![accepted, programmed];
+    conditions.extend(view.parameters.as_ref().map(|parameters| pods.followed(parameters, generation)));
     let mut status = json!({
-        "conditions": to_json(&[accepted, programmed]),
+        "conditions": to_json(&conditions),
         "listeners": own.into_iter().map(|entry| entry.json).collect::<Vec<_>>(),
         "attachedListenerSets": attached_sets,
     });
@@ -89,6 +93,28 @@ impl<'a> Sources<'a> {
                 self.facts.pods.get(reads, &view.fleet).map_or(Pods::Unknown, |s| Pods::Known(s))
             }
         }
+    }
+}
+
+impl Pods<'_> {
+    /// Why a Gateway's parameters cannot be followed, as whoever makes its pods says.
+    fn refused(&self, view: &GatewayView) -> Option<Problem> {
+        let (Self::Known(state), Some(parameters)) = (self, &view.parameters) else { return None };
+        let why = state.refused.as_ref()?;
+        Some(Problem::new("InvalidParameters", format!("{}: {why}", parameters.names)))
+    }
+
+    /// What came of a Gateway's parameters.
+    fn followed(&self, parameters: &Parameters, generation: i64) -> Condition {
+        let mut unheeded: Vec<&str> = parameters.unheeded.iter().map(String::as_str).collect();
+        let mut refused = None;
+        if let Self::Known(state) = self {
+            unheeded.extend(state.unheeded.iter().map(|field| &**field));
+            refused = state.refused.as_deref();
+        }
+        unheeded.sort_unstable();
+        unheeded.dedup();
+        parameters_followed(&parameters.names, refused, &unheeded, generation)
     }
 }
 

@@ -42,7 +42,9 @@ impl World {
         };
         let gateways = &stages.gateways;
         let mut text = |status: Value| texts.share(&status.to_string());
-        stages.class_status.settle(graph, |r, k| status::class(facts, &stages.classes, r, k).map(&mut text));
+        stages
+            .class_status
+            .settle(graph, |r, k| status::class(facts, config, &stages.classes, r, k).map(&mut text));
         stages.gateway_status.settle(graph, |r, k| status::gateway(sources, gateways, r, k).map(&mut text));
         stages
             .set_status
@@ -51,7 +53,7 @@ impl World {
             status::route(facts, config, &stages.bindings, &stages.lowered, &stages.fragments, r, k)
                 .map(&mut text)
         });
-        stages.backend_status.settle(graph, |r, k| status::backend(facts, r, k).map(&mut text));
+        stages.backend_status.settle(graph, |r, k| status::backend(facts, config, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use gatehouse_api::ObjectRef;
 use gatehouse_model::{FleetKey, ResourceType};
-use gatehouse_translate::{Outputs, Resource, Watch, WatchKey};
+use gatehouse_translate::{FleetPlan, Outputs, Resource, Watch, WatchKey};
 use serde_json::Value;
 
 /// Kind and name of a resource.
@@ -33,6 +33,8 @@ pub(crate) struct Fleet {
 pub(crate) struct Picture {
     pub(crate) fleets: BTreeMap<FleetKey, Fleet>,
     pub(crate) statuses: BTreeMap<ObjectRef, Value>,
+    /// With proxies in pods; `None` leaves alone what stands.
+    pub(crate) plans: BTreeMap<FleetKey, Option<Arc<FleetPlan>>>,
 }
 
 impl Picture {
@@ -41,7 +43,9 @@ impl Picture {
         for fleet in &outputs.removed_fleets {
             assert!(self.fleets.remove(fleet).is_some(), "{fleet}: removed and never there");
             assert!(!outputs.fleets.contains_key(fleet), "{fleet}: removed and changed at once");
+            self.plans.remove(fleet);
         }
+        self.plans.extend(outputs.plans);
         for (key, change) in outputs.fleets {
             let fleet = self.fleets.entry(key).or_default();
             for name in change.removals {

@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{EnvoyProxySpec, unsupported};
+use crate::schema::{NodeId, Schema, Type, table};
 
 fn spec(json: Value) -> EnvoyProxySpec {
     serde_json::from_value(json).unwrap()
@@ -90,4 +93,151 @@ fn the_gateways_own_proxy_counts_alone_unless_it_says_how_to_merge() {
     assert!(EnvoyProxySpec::merged(Some(&class), Some(&own(Some("Other")))).is_err());
     assert_eq!(EnvoyProxySpec::merged(Some(&class), None), Ok(Some(class.clone())));
     assert_eq!(EnvoyProxySpec::merged(None, None), Ok(None));
+}
+
+/// Fields that have an effect; what stands below the last of them passes through as it is. Of a DaemonSet the same ones as of
+/// a Deployment but for those that it lacks.
+const HEEDED: &str = "
+    bootstrap.jsonPatches[].from
+    bootstrap.jsonPatches[].op
+    bootstrap.jsonPatches[].path
+    bootstrap.jsonPatches[].value
+    bootstrap.type
+    bootstrap.value
+    concurrency
+    extraArgs
+    ipFamily
+    logging.level
+    mergeType
+    provider.kubernetes.envoyDeployment.container.env
+    provider.kubernetes.envoyDeployment.container.image
+    provider.kubernetes.envoyDeployment.container.imageRepository
+    provider.kubernetes.envoyDeployment.container.resources
+    provider.kubernetes.envoyDeployment.container.securityContext
+    provider.kubernetes.envoyDeployment.container.volumeMounts
+    provider.kubernetes.envoyDeployment.initContainers
+    provider.kubernetes.envoyDeployment.name
+    provider.kubernetes.envoyDeployment.patch.type
+    provider.kubernetes.envoyDeployment.patch.value
+    provider.kubernetes.envoyDeployment.pod.affinity
+    provider.kubernetes.envoyDeployment.pod.annotations
+    provider.kubernetes.envoyDeployment.pod.imagePullSecrets
+    provider.kubernetes.envoyDeployment.pod.labels
+    provider.kubernetes.envoyDeployment.pod.nodeSelector
+    provider.kubernetes.envoyDeployment.pod.priorityClassName
+    provider.kubernetes.envoyDeployment.pod.securityContext
+    provider.kubernetes.envoyDeployment.pod.tolerations
+    provider.kubernetes.envoyDeployment.pod.topologySpreadConstraints
+    provider.kubernetes.envoyDeployment.pod.volumes
+    provider.kubernetes.envoyDeployment.replicas
+    provider.kubernetes.envoyDeployment.strategy
+    provider.kubernetes.envoyHpa.behavior
+    provider.kubernetes.envoyHpa.maxReplicas
+    provider.kubernetes.envoyHpa.metrics
+    provider.kubernetes.envoyHpa.minReplicas
+    provider.kubernetes.envoyHpa.name
+    provider.kubernetes.envoyHpa.patch.type
+    provider.kubernetes.envoyHpa.patch.value
+    provider.kubernetes.envoyPDB.maxUnavailable
+    provider.kubernetes.envoyPDB.minAvailable
+    provider.kubernetes.envoyPDB.name
+    provider.kubernetes.envoyPDB.patch.type
+    provider.kubernetes.envoyPDB.patch.value
+    provider.kubernetes.envoyService.allocateLoadBalancerNodePorts
+    provider.kubernetes.envoyService.annotations
+    provider.kubernetes.envoyService.externalTrafficPolicy
+    provider.kubernetes.envoyService.labels
+    provider.kubernetes.envoyService.loadBalancerClass
+    provider.kubernetes.envoyService.loadBalancerIP
+    provider.kubernetes.envoyService.loadBalancerSourceRanges
+    provider.kubernetes.envoyService.name
+    provider.kubernetes.envoyService.patch.type
+    provider.kubernetes.envoyService.patch.value
+    provider.kubernetes.envoyService.type
+    provider.kubernetes.envoyServiceAccount.name
+    provider.kubernetes.useListenerPortAsContainerPort
+    provider.type
+    routingType
+    shutdown.drainTimeout
+    shutdown.healthCheckFailureDelay
+    shutdown.minDrainDuration
+    telemetry.accessLog.disable
+    telemetry.accessLog.settings[].format.json
+    telemetry.accessLog.settings[].format.text
+    telemetry.accessLog.settings[].format.type
+    telemetry.accessLog.settings[].sinks[].file.path
+    telemetry.accessLog.settings[].sinks[].type
+    telemetry.accessLog.settings[].type
+    telemetry.metrics.matches[].type
+    telemetry.metrics.matches[].value
+    telemetry.metrics.prometheus.disable
+";
+const NOT_OF_A_DAEMON_SET: [&str; 2] = ["initContainers", "replicas"];
+
+fn heeded() -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = HEEDED.split_whitespace().map(str::to_owned).collect();
+    let of_deployment: Vec<String> =
+        all.iter().filter(|path| path.contains("envoyDeployment")).cloned().collect();
+    let of_daemon_set =
+        of_deployment.iter().filter(|path| !NOT_OF_A_DAEMON_SET.iter().any(|no| path.ends_with(no)));
+    all.extend(of_daemon_set.map(|path| path.replace("envoyDeployment", "envoyDaemonSet")));
+    all
+}
+
+/// A spec with one field, at a path of names and `[]`.
+fn with(path: &[&str], value: Value) -> Value {
+    path.iter()
+        .rev()
+        .fold(value, |inner, step| if *step == "[]" { json!([inner]) } else { json!({ *step: inner }) })
+}
+
+fn samples(schema: &Schema) -> Vec<Value> {
+    if !schema.allowed.is_empty() {
+        return schema.allowed.clone();
+    }
+    match schema.schema_type {
+        Some(Type::Array) => vec![json!([])],
+        Some(Type::Boolean) => vec![json!(true), json!(false)],
+        Some(Type::Integer | Type::Number) | None => vec![json!(1)],
+        Some(Type::Object) => vec![json!({})],
+        // The words of `routingType` are not in its schema.
+        Some(Type::String) => vec![json!("x"), json!("Service")],
+    }
+}
+
+/// Collects the fields below a node that are not named as unsupported.
+fn collect(
+    id: NodeId,
+    path: &mut Vec<&'static str>,
+    heeded: &BTreeSet<String>,
+    found: &mut BTreeSet<String>,
+) {
+    for (name, child) in &table().node(id).properties {
+        path.push(name);
+        let schema = table().node(*child);
+        let named = |value: Value| !unsupported(&spec(with(path, value))).is_empty();
+        if !samples(schema).into_iter().all(named) {
+            let text = path.join(".").replace(".[]", "[]");
+            let items = schema.items.filter(|items| !table().node(*items).properties.is_empty());
+            if heeded.contains(&text) || (schema.properties.is_empty() && items.is_none()) {
+                found.insert(text);
+            } else if let Some(items) = items {
+                path.push("[]");
+                collect(items, path, heeded, found);
+                path.pop();
+            } else {
+                collect(*child, path, heeded, found);
+            }
+        }
+        path.pop();
+    }
+}
+
+#[test]
+fn every_field_of_the_schema_has_an_effect_or_is_named() {
+    let kind = table().kinds.iter().find(|kind| kind.kind == "EnvoyProxy").unwrap();
+    let root = table().node(kind.versions[0].node).property("spec").unwrap();
+    let (heeded, mut found) = (heeded(), BTreeSet::new());
+    collect(root, &mut Vec::new(), &heeded, &mut found);
+    assert_eq!(found, heeded);
 }

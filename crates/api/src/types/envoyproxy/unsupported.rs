@@ -1,8 +1,8 @@
 //! Which fields of an EnvoyProxy have no effect here.
 
 use super::{
-    AccessLogSetting, EnvoyProxySpec, KubernetesProvider, KubernetesWorkload, ProviderType, ProxyTelemetry,
-    Rest,
+    AccessLogSetting, EnvoyProxySpec, IpFamily, KubernetesProvider, KubernetesWorkload, ProviderType,
+    ProxyTelemetry, Rest, RoutingType,
 };
 
 /// The paths of the fields that are set but have no effect (yet), sorted: `telemetry.tracing`. A field whose value is
@@ -10,6 +10,15 @@ use super::{
 pub fn unsupported(spec: &EnvoyProxySpec) -> Vec<String> {
     let mut found = Found::default();
     found.rest("", &spec.rest);
+    if let Some(IpFamily::Other(other)) = &spec.ip_family {
+        found.value("ipFamily", other);
+    }
+    if let Some(RoutingType::Other(other)) = &spec.routing_type {
+        found.value("routingType", other);
+    }
+    if let Some(negative) = spec.concurrency.filter(|concurrency| *concurrency < 0) {
+        found.value("concurrency", &negative.to_string());
+    }
     if let Some(provider) = &spec.provider {
         found.rest("provider", &provider.rest);
         if let Some(kind) = provider.kind.as_ref().filter(|kind| **kind != ProviderType::Kubernetes) {

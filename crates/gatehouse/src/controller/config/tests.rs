@@ -16,10 +16,12 @@ fn an_empty_file_means_the_defaults() {
 #[test]
 fn what_the_file_says_counts_and_the_rest_is_default() {
     let config = ControllerConfig::parse(
-        "placement: ControllerNamespace\nleaderElection: {leaseDuration: 1m30s}\nlog: {format: text}\nxds: {port: 1}",
+        "placement: ControllerNamespace\nleaderElection: {leaseDuration: 1m30s}\nlog: {format: text}\nxds: {port: 1}\n\
+         backends: {externalNames: true}",
     )
     .unwrap();
     assert_eq!(config.placement, Placement::ControllerNamespace);
+    assert!(config.backends.external_names && !config.backends.enabled);
     assert_eq!(config.leader_election.lease_duration, Duration::from_secs(90));
     assert_eq!(config.leader_election.lease, "gatehouse");
     assert_eq!(config.log.format, LogFormat::Text);

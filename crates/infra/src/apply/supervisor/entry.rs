@@ -85,7 +85,7 @@ impl Entry {
     /// Adds what live objects do not show.
     pub(super) fn amend(&self, state: &mut InfraState) {
         match &self.rendered {
-            Some(Err(problems)) => state.problems.extend(problems.iter().map(ToString::to_string)),
+            Some(Err(problems)) => state.refused.extend(problems.iter().map(ToString::to_string)),
             Some(Ok(objects)) => state.warnings.extend(objects.warnings.iter().map(ToString::to_string)),
             None => {}
         }
@@ -98,6 +98,7 @@ impl Entry {
         }
         state.problems.sort();
         state.problems.dedup();
+        state.refused.sort();
         state.warnings.sort();
         state.foreign.clone_from(&self.foreign);
     }
