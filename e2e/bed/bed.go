@@ -164,7 +164,8 @@ func (b *Bed) InstallInto(t testing.TB, namespace string, arguments ...string) {
 		t.Fatal(err)
 	}
 	arguments = append(slices.Clone(Values), arguments...)
-	arguments = append([]string{"upgrade", Release, chart, "--install", "--create-namespace", "--namespace=" + namespace}, arguments...)
+	// The definitions of an earlier release stay when that goes.
+	arguments = append([]string{"upgrade", Release, chart, "--install", "--take-ownership", "--create-namespace", "--namespace=" + namespace}, arguments...)
 	if _, err := b.Helm(t.Context(), arguments...); err != nil {
 		t.Fatal(err)
 	}

@@ -141,6 +141,10 @@ func TestAPIServerAwayTwoMinutes(t *testing.T) { apiServerAway(t, 2*time.Minute)
 
 func apiServerAway(t *testing.T, outage time.Duration) {
 	s := newSite(t)
+	// A node that turns NotReady makes the proxies unready too, and kube-proxy then refuses what comes to their Service: that
+	// is Kubernetes' own doing. Here it is about what proxies do with what reaches them.
+	s.onlyReadyProxies(t, 1)
+	s.address = s.Kubectl(t, "get", "pods", "--selector="+proxies, "--output=jsonpath={.items[0].status.podIP}")
 	t.Cleanup(func() { _ = s.StartComponent(context.Background(), cluster.APIServer) })
 	s.undisturbed(t, func() {
 		if err := s.StopComponent(t.Context(), cluster.APIServer); err != nil {

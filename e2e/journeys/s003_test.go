@@ -112,12 +112,12 @@ func TestS003_12RedirectToHTTPSLeavesTheChallengeAlone(t *testing.T) {
 	  "name":"http-wildcard-listener","port":80,"protocol":"HTTP","hostname":"*.your.domain.tld","allowedRoutes":{"namespaces":{"from":"All"}}}}]`)
 	j.put(t, redirectToHTTPS)
 	address := j.Programmed(t, j.namespace, "flex-gateway")
-	j.AwaitStatus(t, 301, address, "x.your.domain.tld", "/some?query=1")
-	response, _, err := j.Get(t.Context(), address, "x.your.domain.tld", "/some?query=1")
+	j.AwaitStatus(t, 301, address, "y.your.domain.tld", "/some?query=1")
+	response, _, err := j.Get(t.Context(), address, "y.your.domain.tld", "/some?query=1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if location := response.Header.Get("Location"); location != "https://x.your.domain.tld/some?query=1" {
+	if location := response.Header.Get("Location"); location != "https://y.your.domain.tld/some?query=1" {
 		t.Errorf("redirected to %s", location)
 	}
 	j.AwaitEcho(t, address, "x.your.domain.tld", "/.well-known/acme-challenge/token")

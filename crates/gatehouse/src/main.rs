@@ -98,6 +98,8 @@ fn words(error: &anyhow::Error) -> String {
 
 /// Logs go to standard error, so that standard output holds what was asked for.
 fn init_logs(filter: &str, format: LogFormat) {
+    // The client calls every attempt that fails an error; what that means is told in our own words, once.
+    let filter = format!("kube_client=off,{filter}");
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

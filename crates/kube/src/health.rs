@@ -50,10 +50,11 @@ impl Health {
         }
     }
 
-    /// Notes why something failed: an API server that is away is everybody's trouble and stands there once.
+    /// Notes why something failed: an API server that is away is everybody's trouble and stands there once, in the words of
+    /// who met it first.
     pub(crate) fn failed(&self, subject: &str, error: &Error) {
         match &error.cause {
-            Cause::Unreachable(_) => self.report(API_SERVER, error.cause.to_string()),
+            Cause::Unreachable(_) => self.report_once(API_SERVER, error.cause.to_string()),
             _ => self.report(subject, error.to_string()),
         }
     }
@@ -80,6 +81,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Operation;
 
     #[test]
     fn trouble_stands_while_it_lasts_and_the_last_words_count() {
@@ -91,6 +93,25 @@ mod tests {
         assert_eq!(**seen.borrow(), Problems::from([("a".to_owned(), "second".to_owned())]));
         health.clear("a");
         assert!(seen.borrow().is_empty());
+    }
+
+    #[test]
+    fn api_server_that_is_away_is_told_once_whatever_the_words() {
+        let health = Health::default();
+        let away = |words: &str| {
+            let operation = Operation {
+                verb: "list",
+                resource: "x".into(),
+                namespace: String::new(),
+                name: String::new(),
+            };
+            Error::new(operation, Cause::Unreachable(words.to_owned()))
+        };
+        health.failed("a", &away("refused"));
+        let mut seen = health.watch();
+        health.failed("b", &away("too late"));
+        assert!(!seen.has_changed().expect("open"));
+        assert!(seen.borrow_and_update()[API_SERVER].contains("refused"));
     }
 
     #[test]

@@ -74,14 +74,24 @@ fn listed(key: &ClusterKey, zones: Zones) -> Assignment {
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {
     let service = facts.services.get(reads, &key.object)?;
     let port_name = tcp_port(service, key.port).and_then(|p| p.name.as_deref()).unwrap_or_default();
-    let mut zones = Zones::new();
-    for slice in facts.slices_of.get(reads, &key.object).into_iter().flat_map(SmallMap::values) {
-        add_slice(&mut zones, slice, port_name);
-    }
-    Some(zones)
+    let slices = facts.slices_of.get(reads, &key.object);
+    let with = |health: fn(EndpointConditions) -> Option<Health>| {
+        let mut zones = Zones::new();
+        for slice in slices.into_iter().flat_map(SmallMap::values) {
+            add_slice(&mut zones, slice, port_name, health);
+        }
+        zones
+    };
+    let usable = with(health);
+    Some(if usable.is_empty() { with(stand_in) } else { usable })
 }
 
-fn add_slice(zones: &mut Zones, slice: &EndpointSlice, port_name: &str) {
+fn add_slice(
+    zones: &mut Zones,
+    slice: &EndpointSlice,
+    port_name: &str,
+    health: fn(EndpointConditions) -> Option<Health>,
+) {
     if !matches!(slice.address_type, EndpointAddressType::IPv4 | EndpointAddressType::IPv6) {
         return;
     }
@@ -108,6 +118,13 @@ fn health(conditions: EndpointConditions) -> Option<Health> {
     }
     let draining = conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false);
     draining.then_some(Health::Draining)
+}
+
+/// Where nobody is ready, whoever is not on its way out gets the requests: a node that was not heard of for a while (an
+/// API server that was away is enough) makes all its pods unready, and they answer as before. Those that cannot answer
+/// cost a request nothing that an empty list would not.
+fn stand_in(conditions: EndpointConditions) -> Option<Health> {
+    (!conditions.terminating.unwrap_or(false)).then_some(Health::Healthy)
 }
 
 fn of_backend(endpoints: &[BackendEndpoint]) -> Zones {
