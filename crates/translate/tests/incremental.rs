@@ -75,8 +75,8 @@ fn without_parameters(picture: &Picture) -> BTreeSet<FleetKey> {
     bad.map(|(object, _)| FleetKey(NamespacedName::new(&*object.namespace, &*object.name))).collect()
 }
 
-/// A rule that proxies refuse keeps its last good bytes, and listeners keep their settings while parameters cannot be
-/// followed: a fresh world knows nothing of what was before. All else is equal.
+/// A rule that proxies refuse keeps its last good bytes, and listeners and endpoints keep their settings while parameters
+/// cannot be followed: a fresh world knows nothing of what was before. All else is equal.
 fn compare(stepped: &Picture, fresh: &Picture, refused: &Withheld) -> Result<(), TestCaseError> {
     let without_parameters = without_parameters(fresh);
     prop_assert_eq!(&without_parameters, &self::without_parameters(stepped));
@@ -97,7 +97,8 @@ fn compare(stepped: &Picture, fresh: &Picture, refused: &Withheld) -> Result<(),
         prop_assert_eq!(names(fleet), names(other), "{}", key);
         let keeps_settings = without_parameters.contains(key);
         for (name, resource) in &fleet.resources {
-            if keeps_settings && name.0 == ResourceType::Listener {
+            // Where requests for a Service go is a setting, too.
+            if keeps_settings && matches!(name.0, ResourceType::Listener | ResourceType::Endpoint) {
                 continue;
             }
             if refused.is_in(key, &name.1) {
