@@ -14,12 +14,8 @@ pub(super) fn endpoint_problem(config: &Config, endpoint: &BackendEndpoint) -> O
     if let Some(socket) = &endpoint.unix {
         return Some(format!("{:?}: a Unix socket would be one of the proxy's own pod", socket.path));
     }
-    if let Some(fqdn) = endpoint.fqdn.as_ref().filter(|fqdn| is_local_name(&fqdn.hostname)) {
-        return Some(format!("{:?} is a name of the proxy's own pod", fqdn.hostname));
-    }
-    let address = endpoint.ip.as_ref()?.address.parse::<IpAddr>().ok()?;
-    let kind = inner(address)?;
-    Some(format!("{address} is {kind} address, which leads to the proxy itself or to its node"))
+    let fqdn = endpoint.fqdn.as_ref().map(|fqdn| &fqdn.hostname);
+    name_problem(fqdn.or(endpoint.ip.as_ref().map(|ip| &ip.address))?)
 }
 
 /// Why a Service of type ExternalName may not be reached.
@@ -30,9 +26,16 @@ pub(super) fn external_name_problem(config: &Config, name: &str) -> Option<Strin
                 .to_owned(),
         );
     }
-    let inner = config.hosting == Hosting::Pods
-        && (is_local_name(name) || name.parse::<IpAddr>().is_ok_and(|ip| inner(ip).is_some()));
-    inner.then(|| format!("externalName {name} leads to the proxy itself or to its node"))
+    name_problem(name).filter(|_| config.hosting == Hosting::Pods)
+}
+
+/// Why a name may not be reached. One that is an address needs no DNS: resolvers give it back as it is.
+fn name_problem(name: &str) -> Option<String> {
+    if is_local_name(name) {
+        return Some(format!("{name:?} is a name of the proxy's own pod"));
+    }
+    let kind = inner(name.strip_suffix('.').unwrap_or(name).parse().ok()?)?;
+    Some(format!("{name} is {kind} address, which leads to the proxy itself or to its node"))
 }
 
 fn is_local_name(name: &str) -> bool {
@@ -60,7 +63,7 @@ fn inner(address: IpAddr) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{inner, is_local_name};
+    use super::{inner, is_local_name, name_problem};
 
     #[test]
     fn what_leads_inside_is_known_in_every_spelling() {
@@ -79,6 +82,10 @@ mod tests {
         for address in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "fd00::1", "::ffff:10.0.0.1"] {
             assert_eq!(inner(address.parse().unwrap()), None, "{address}");
         }
+        for name in ["127.0.0.1", "169.254.169.254.", "::1", "localhost"] {
+            assert!(name_problem(name).is_some(), "{name} as a host name");
+        }
+        assert_eq!(name_problem("127.0.0.1.example.com"), None);
         assert!(is_local_name("LocalHost.") && is_local_name("a.localhost"));
         assert!(!is_local_name("localhost.example.com") && !is_local_name("notlocalhost"));
     }
