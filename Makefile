@@ -70,8 +70,8 @@ test: ## Install what the tests need and run all of them
 	@$(call in_turn,envoy fmt-check lint unit-test doc schema-check e2e-test)
 
 .PHONY: ci
-ci: ## What CI runs: test and deny
-	@$(call in_turn,test deny)
+ci: ## What CI runs: test, e2e-smoke and deny; e2e-smoke needs root
+	@$(call in_turn,test e2e-smoke deny)
 
 .PHONY: fmt-check
 fmt-check: ## Check the formatting
