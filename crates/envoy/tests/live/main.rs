@@ -10,6 +10,7 @@ mod ads;
 mod auth;
 mod client;
 mod cors;
+mod grpc;
 mod matching;
 mod policies;
 #[path = "../common/random.rs"]
