@@ -12,6 +12,7 @@
 
 mod admission;
 mod config;
+mod counted;
 mod notes;
 mod patience;
 mod pods;
@@ -45,6 +46,7 @@ use crate::run::{ipv6, wait_for_signal};
 use admission::{Accounts, Gatekeeper};
 use config::Placement;
 pub(crate) use config::{ControllerConfig, LogFormat};
+use counted::StatusWrites;
 use pods::Pods;
 use thread::{Core, Input, PlanNews, Sinks};
 
@@ -98,7 +100,9 @@ pub(crate) async fn controller(args: ControllerArgs, config: ControllerConfig) -
     let plane = Plane::new(translation(&config), server.clone(), PlaneMetrics::new(&registry)?);
     let (planned, plan_news) = unbounded_channel();
     let accounts = Accounts::default();
-    let core = Core::new(plane, base.sinks(&config, &pod, planned, accounts.clone()));
+    let sinks = base.sinks(&config, &pod, planned, accounts.clone());
+    registry.register(Box::new(StatusWrites::new(sinks.statuses.clone())?))?;
+    let core = Core::new(plane, sinks);
     let graph = std::thread::Builder::new()
         .name("gatehouse-graph".to_owned())
         .spawn(move || core.run(&inputs))
