@@ -183,5 +183,6 @@ func unreachableAPIServer(t *testing.T, j *journey) {
 	if err := j.AwaitAPI(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	j.AwaitPathToAPI(t)
 	j.AwaitLog(t, stopped, "the API server does not answer", "retrying, nothing that serves is changed meanwhile")
 }
