@@ -95,6 +95,12 @@ impl Plane {
         &self.fleets
     }
 
+    /// Whether the proxies of a fleet have something that they have neither taken nor refused yet.
+    pub(crate) fn awaits_answers(&self, fleet: &FleetKey) -> bool {
+        let mut hosts = self.host_watches.range((fleet.clone(), Arc::from(""))..);
+        self.incomplete.contains_key(fleet) || hosts.next().is_some_and(|((owner, _), _)| owner == fleet)
+    }
+
     /// Something changed, as of this moment.
     pub(crate) fn change(&mut self, change: Change, seen: Instant) {
         self.seen.get_or_insert(seen);
@@ -333,7 +339,8 @@ pub(crate) fn fleet_id(fleet: &FleetKey) -> FleetId {
     FleetId::new(fleet.to_string())
 }
 
-fn fleet_key(id: &FleetId) -> Option<FleetKey> {
+/// The fleet of that name.
+pub(crate) fn fleet_key(id: &FleetId) -> Option<FleetKey> {
     let (namespace, name) = id.as_str().split_once('/')?;
     Some(FleetKey(NamespacedName::new(namespace, name)))
 }
