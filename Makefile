@@ -99,8 +99,9 @@ doc: ## Build the API documentation; a warning is an error
 	@RUSTDOCFLAGS="--deny warnings" cargo doc $(LOCKED) --workspace --no-deps
 
 .PHONY: schema-check
-schema-check: ## Check that the embedded schema table matches the pinned Gateway API module
+schema-check: ## Check that the embedded schema table and the chart's table of values are current
 	@cargo xtask schema --check
+	cargo xtask chart --check
 
 .PHONY: e2e-test
 e2e-test: envoy ## Run the Go tests against the built binary and a real Envoy
@@ -196,7 +197,7 @@ chart: ## Complete the chart, with its custom resource definitions, in target/ch
 	@cargo xtask chart --package "$(BUILT)/chart"
 	echo "$(BUILT)/chart/gatehouse"
 
-# The manifest is what the chart renders without values: whoever has no Helm installs the same.
+# The manifest is what the chart renders without values: whoever has no Helm installs the same. `make smoke-test` checks it.
 HELM ?= helm
 .PHONY: manifests
 manifests: ## Render manifests/install.yaml and the chart's table of values (needs HELM)
