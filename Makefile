@@ -87,10 +87,10 @@ unit-test: envoy ## Run the Rust tests, golden cases included
 
 # The programs come from the cluster's cache. Without them, and without root, the other tests still run: these are behind
 # a cargo feature.
-.PHONY: apiserver-test
-apiserver-test: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/tools/debian-*/usr/bin/etcd)),$(shell command -v etcd))
-apiserver-test: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
-apiserver-test: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
+.PHONY: apiserver-test bench-controller
+apiserver-test bench-controller: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/tools/debian-*/usr/bin/etcd)),$(shell command -v etcd))
+apiserver-test bench-controller: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
+apiserver-test bench-controller: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
 apiserver-test: ## Run the tests against a real kube-apiserver and etcd, which `make cluster-up` installs
 	@cargo test $(LOCKED) --package gatehouse-kube --package gatehouse-infra --features apiserver-tests --test apiserver
 
@@ -129,6 +129,10 @@ deny: cargo-deny ## Check licences, bans and sources of the dependencies, and ad
 bench: envoy release ## Run the benchmarks (docs/benchmarks.md says what they mean)
 	@cargo bench $(LOCKED) --package gatehouse-translate --package gatehouse-xds
 	cd e2e && GATEHOUSE_BIN="$(BUILT)/release/gatehouse" go run ./cmd/bench -routes 100,1000,3000
+
+bench-controller: release ## Measure the controller with 10,000 routes on a real kube-apiserver (ROUTES=10000)
+	@export GATEHOUSE_BIN="$(BUILT)/release/gatehouse"
+	cargo run $(LOCKED) --package gatehouse-kube --features apiserver-tests --example scale -- $(or $(ROUTES),10000)
 
 ##@ Cluster
 
