@@ -2,8 +2,8 @@
 #
 #   docker build --tag gatehouse .
 #
-# Both bases can be replaced (--build-arg BUILDER=... --build-arg RUNTIME=...): the first needs cargo, rustc and a C
-# compiler, the second glibc and the usual certificates.
+# Both bases can be replaced (--build-arg BUILDER=... --build-arg RUNTIME=...): the first needs cargo, rustc, a C
+# compiler and make, the second glibc and the usual certificates.
 ARG RUST_VERSION=1.95.0
 ARG BUILDER=docker.io/library/rust:${RUST_VERSION}-bookworm
 ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot

@@ -70,8 +70,8 @@ test: ## Install what the tests need and run all of them
 	@$(call in_turn,envoy fmt-check lint unit-test doc schema-check e2e-test)
 
 .PHONY: ci
-ci: ## What CI runs: test and deny
-	@$(call in_turn,test deny)
+ci: ## What CI runs: test, e2e-smoke and deny; e2e-smoke needs root
+	@$(call in_turn,test e2e-smoke deny)
 
 .PHONY: fmt-check
 fmt-check: ## Check the formatting
@@ -90,7 +90,7 @@ unit-test: envoy ## Run the Rust tests, golden cases included
 .PHONY: apiserver-test bench-controller
 apiserver-test bench-controller: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/tools/debian-*/usr/bin/etcd)),$(shell command -v etcd))
 apiserver-test bench-controller: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
-apiserver-test bench-controller: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
+apiserver-test bench-controller: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go mod download sigs.k8s.io/gateway-api && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
 apiserver-test: ## Run the tests against a real kube-apiserver and etcd, which `make cluster-up` installs
 	@cargo test $(LOCKED) --package gatehouse-kube --package gatehouse-infra --features apiserver-tests --test apiserver
 

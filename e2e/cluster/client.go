@@ -108,11 +108,11 @@ func (c *Cluster) Apply(ctx context.Context, manifests []byte, arguments ...stri
 
 // InstallGatewayAPI applies the CRDs of the pinned module, of the channel "standard" or "experimental".
 func (c *Cluster) InstallGatewayAPI(ctx context.Context, channel string) error {
-	module, err := c.cache.ModuleDir(ctx, "sigs.k8s.io/gateway-api")
+	channels, err := c.cache.GatewayAPI(ctx)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(module, "config/crd", channel)
+	dir := filepath.Join(channels, channel)
 	from := "--filename=" + dir
 	if _, err := os.Stat(filepath.Join(dir, "kustomization.yaml")); err == nil { // only one of the channels has it
 		from = "--kustomize=" + dir

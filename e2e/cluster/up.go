@@ -97,7 +97,11 @@ func install(ctx context.Context, cache tools.Cache) (p parts, err error) {
 			return p, err
 		}
 	}
-	_, err = cache.Helm(ctx)
+	// What is used from inside the cluster's network must be here before.
+	if _, err = cache.Helm(ctx); err != nil {
+		return p, err
+	}
+	_, err = cache.GatewayAPI(ctx)
 	return p, err
 }
 

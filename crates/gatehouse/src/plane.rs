@@ -53,6 +53,14 @@ enum Watched {
     Host(FleetKey, Arc<str>, Arc<str>),
 }
 
+/// The watches of a fleet.
+#[derive(Debug, Default)]
+struct Watches {
+    needs: HashMap<WatchKey, u64>,
+    /// By name.
+    hosts: BTreeMap<Arc<str>, u64>,
+}
+
 /// World and xDS server.
 pub(crate) struct Plane {
     world: World,
@@ -64,8 +72,8 @@ pub(crate) struct Plane {
     /// By watch id; an id stands for one version only, so that a late answer is not taken for a newer one. Trees, since all
     /// hosts are watched at the start and hardly one later: hash tables would keep the room.
     watched: BTreeMap<u64, Watched>,
-    needs_watches: HashMap<WatchKey, u64>,
-    host_watches: BTreeMap<(FleetKey, Arc<str>), u64>,
+    /// The ids of each fleet.
+    watches: BTreeMap<FleetKey, Watches>,
     /// Watches of hosts that were answered: a host is watched only until a proxy has it.
     answered: BTreeMap<FleetKey, Vec<u64>>,
     next_watch: u64,
@@ -82,8 +90,7 @@ impl Plane {
             incomplete: BTreeMap::new(),
             metrics,
             watched: BTreeMap::new(),
-            needs_watches: HashMap::new(),
-            host_watches: BTreeMap::new(),
+            watches: BTreeMap::new(),
             answered: BTreeMap::new(),
             next_watch: 0,
             seen: None,
@@ -97,8 +104,8 @@ impl Plane {
 
     /// Whether the proxies of a fleet have something that they have neither taken nor refused yet.
     pub(crate) fn awaits_answers(&self, fleet: &FleetKey) -> bool {
-        let mut hosts = self.host_watches.range((fleet.clone(), Arc::from(""))..);
-        self.incomplete.contains_key(fleet) || hosts.next().is_some_and(|((owner, _), _)| owner == fleet)
+        let unanswered = self.watches.get(fleet).is_some_and(|watches| !watches.hosts.is_empty());
+        unanswered || self.incomplete.contains_key(fleet)
     }
 
     /// Something changed, as of this moment.
@@ -192,11 +199,11 @@ impl Plane {
             let host = Watched::Host(fleet.clone(), resource.name.clone(), resource.version.clone());
             let need = (ResourceType::VirtualHost, resource.name.clone(), resource.version.clone());
             let id = self.watch(host, vec![need], &mut watches);
-            let old = self.host_watches.insert((fleet.clone(), resource.name.clone()), id);
+            let old = self.watches_of(fleet).hosts.insert(resource.name.clone(), id);
             self.unwatch(old, &mut watches);
         }
         for (_, name) in change.removals.iter().filter(|(kind, _)| *kind == ResourceType::VirtualHost) {
-            let old = self.host_watches.remove(&(fleet.clone(), name.clone()));
+            let old = self.watches_of(fleet).hosts.remove(name);
             self.unwatch(old, &mut watches);
         }
         self.metrics.committed(&change.upserts);
@@ -214,12 +221,13 @@ impl Plane {
     }
 
     fn watch_needs(&mut self, key: WatchKey, watch: Option<Watch>, out: &mut Vec<WatchChange>) {
+        let fleet = key.fleet().clone();
         let old = match watch {
             Some(watch) => {
                 let id = self.watch(Watched::Needs(key.clone(), watch.digest), watch.needs, out);
-                self.needs_watches.insert(key, id)
+                self.watches_of(&fleet).needs.insert(key, id)
             }
-            None => self.needs_watches.remove(&key),
+            None => self.watches_of(&fleet).needs.remove(&key),
         };
         self.unwatch(old, out);
     }
@@ -240,12 +248,14 @@ impl Plane {
 
     fn forget_watches(&mut self, fleet: &FleetKey) {
         self.answered.remove(fleet);
-        self.needs_watches.retain(|key, _| key.fleet() != fleet);
-        self.host_watches.retain(|(owner, _), _| owner != fleet);
-        self.watched.retain(|_, watched| match watched {
-            Watched::Needs(key, _) => key.fleet() != fleet,
-            Watched::Host(owner, ..) => owner != fleet,
-        });
+        let Watches { needs, hosts } = self.watches.remove(fleet).unwrap_or_default();
+        for id in needs.into_values().chain(hosts.into_values()) {
+            self.watched.remove(&id);
+        }
+    }
+
+    fn watches_of(&mut self, fleet: &FleetKey) -> &mut Watches {
+        self.watches.entry(fleet.clone()).or_default()
     }
 
     /// Takes what the xDS server tells of proxies.
@@ -292,7 +302,7 @@ impl Plane {
             Some(Watched::Host(fleet, name, version)) if holders > 0 && refused.is_none() => {
                 self.world.host_acknowledged(&fleet, &name, &version);
                 self.watched.remove(&watch);
-                self.host_watches.remove(&(fleet.clone(), name));
+                self.watches_of(&fleet).hosts.remove(&name);
                 self.answered.entry(fleet).or_default().push(watch);
             }
             Some(Watched::Host(..)) | None => {}

@@ -3,6 +3,7 @@
 //	kubernetes, coredns, helm, metallb   Go modules, pinned by the go.mod and go.sum of the folders beside this file
 //	debian                               etcd, containerd, runc and the CNI plugins: unpacked from their packages
 //	programs                             this module's own, and the conformance suite's backends
+//	gateway-api                          the CRDs of the pinned module
 //
 // A folder of the cache is either whole or absent: it is made beside its place and renamed. One lock for the
 // whole cache keeps two builds from doing the same work.
@@ -139,10 +140,29 @@ func (c Cache) Program(ctx context.Context, importPath string) (string, error) {
 	return target, os.Rename(fresh, target)
 }
 
-// ModuleDir is the folder with the sources of a module that this module requires.
-func (c Cache) ModuleDir(ctx context.Context, path string) (string, error) {
-	dir, err := goCommand(ctx, moduleDir(), "list", "-m", "-f", "{{.Dir}}", path)
-	return strings.TrimSpace(dir), err
+// GatewayAPI is the folder with Gateway API's CRDs, one folder per channel. They are kept, since the network of a cluster
+// does not reach the modules.
+func (c Cache) GatewayAPI(ctx context.Context) (string, error) {
+	const path = "sigs.k8s.io/gateway-api"
+	gomod, err := os.ReadFile(filepath.Join(moduleDir(), "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	version, err := requiredVersion(gomod, path)
+	if err != nil {
+		return "", err
+	}
+	return c.install(ctx, "gateway-api-"+version, func(into string) error {
+		// A module that is only listed is not there yet.
+		if _, err := goCommand(ctx, moduleDir(), "mod", "download", path); err != nil {
+			return err
+		}
+		source, err := goCommand(ctx, moduleDir(), "list", "-m", "-f", "{{.Dir}}", path)
+		if err != nil {
+			return err
+		}
+		return os.CopyFS(into, os.DirFS(filepath.Join(strings.TrimSpace(source), "config/crd")))
+	})
 }
 
 // install gives the folder of that name, which make fills if it is not there.
