@@ -2,6 +2,8 @@
 //!
 //! Run by `make bench-controller`. There is no kubelet: proxies are wanted and never run.
 
+#![expect(clippy::print_stdout, reason = "it prints what it measures")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -213,7 +215,8 @@ async fn all_accepted(client: &Client, count: usize, since: Instant) -> Result<D
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let count: usize = std::env::args().nth(1).map_or(Ok(10_000), |text| text.parse()).context("how many routes")?;
+    let count: usize =
+        std::env::args().nth(1).map_or(Ok(10_000), |text| text.parse()).context("how many routes")?;
     let folder = tempfile::tempdir()?;
     let server = ApiServer::start().await?;
     let client = server.client("admin")?;

@@ -274,9 +274,7 @@ async fn a_server_that_lags_behind_rolls_nobody_back_and_answers_who_has_nothing
     let early = tokio::time::timeout(Duration::from_millis(200), with_versions.responses.message()).await;
     assert!(early.is_err(), "it waits: {early:?}");
     world.current.send_replace(true);
-    let response = with_versions.next().await.unwrap();
-    assert_eq!(names(&response), ["cluster-one"]);
-    assert_eq!(response.removed_resources, ["cluster-new"]);
+    assert_eq!(names(&with_versions.next().await.unwrap()), ["cluster-one"]);
 
     world.current.send_replace(false);
     let versions = [("cluster-one".to_owned(), "v".to_owned())].into();

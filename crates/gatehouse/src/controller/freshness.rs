@@ -4,7 +4,7 @@
 //! the API server. Once is enough: while a term lasts nobody else serves, and what one process knows only grows.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatehouse_kube::leader::Leadership;
 use gatehouse_kube::source::SourceHandle;
@@ -72,11 +72,14 @@ async fn terms(
         if leadership.wait_for(Leadership::is_leader).await.is_err() {
             return;
         }
+        let asked = Instant::now();
         parts.begins(term);
         let mut deposed = leadership.clone();
         tokio::select! {
             outcome = tokio::time::timeout(patience, committed.wait_for(|answered| *answered >= term)) => {
-                if outcome.is_err() {
+                if outcome.is_ok() {
+                    tracing::info!(after = ?asked.elapsed(), "what we know is current");
+                } else {
                     tracing::warn!(
                         "the API server has not vouched for it that what we know is current; proxies are served from it"
                     );
