@@ -13,7 +13,7 @@ import (
 
 // Plan says what must work in one way of running gatehouse, and why the rest of the suite is not run.
 type Plan struct {
-	// Claimed are the extended features that must work. The core of the profile comes on top.
+	// Claimed are the extended features that must work. The core of the profiles comes on top.
 	Claimed sets.Set[features.FeatureName]
 	// unclaimed gives the reason for every other feature that a test of the suite asks for.
 	unclaimed map[features.FeatureName]string
@@ -87,6 +87,9 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportHTTPRouteRetryCodes,
 	features.SupportHTTPRouteRetryConnectionError,
 	features.SupportHTTPRouteBackendURLRewrite,
+
+	features.SupportGRPCRouteNamedRouteRule,
+	features.SupportGRPCRouteRequestHeaderModifier,
 )
 
 // Reasons why something is not run.
@@ -96,7 +99,6 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportGRPCRoute:                                                  laterIssue,
 	features.SupportTLSRoute:                                                   laterIssue,
 	features.SupportTCPRoute:                                                   laterIssue,
 	features.SupportUDPRoute:                                                   laterIssue,
@@ -119,9 +121,25 @@ func withoutCluster() map[features.FeatureName]string {
 	return reasons
 }
 
+// profiles are those whose core must work.
+var profiles = []suite.ConformanceProfile{suite.GatewayHTTPConformanceProfile, suite.GatewayGRPCConformanceProfile}
+
+// Profiles are the names of the profiles whose core must work.
+func Profiles() []suite.ConformanceProfileName {
+	var names []suite.ConformanceProfileName
+	for _, profile := range profiles {
+		names = append(names, profile.Name)
+	}
+	return names
+}
+
 // Supported are all features of the plan, sorted.
 func (p Plan) Supported() []features.FeatureName {
-	return sets.List(p.Claimed.Union(suite.GatewayHTTPConformanceProfile.CoreFeatures))
+	supported := p.Claimed.Clone()
+	for _, profile := range profiles {
+		supported = supported.Union(profile.CoreFeatures)
+	}
+	return sets.List(supported)
 }
 
 // Skipped are the tests that must not run.

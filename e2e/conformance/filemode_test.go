@@ -61,10 +61,11 @@ func newOptions(t *testing.T) suite.ConformanceOptions {
 	options := suite.ConformanceOptions{
 		RoundTripper:    newRoundTripper(ports, timeouts),
 		WebSocketDialer: &webSocketDialer{ports},
+		GRPCClient:      &grpcClient{ports},
 		ManifestFS:      []fs.FS{&conformance.Manifests},
 		ConfigurableOptions: suite.ConfigurableOptions{
 			GatewayClassName:         gatewayClass,
-			ConformanceProfiles:      []suite.ConformanceProfileName{suite.GatewayHTTPConformanceProfileName},
+			ConformanceProfiles:      Profiles(),
 			SupportedFeatures:        plan.Supported(),
 			SkipTests:                plan.Skipped(),
 			RunTest:                  *only,

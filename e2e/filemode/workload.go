@@ -26,7 +26,10 @@ type workloads struct {
 // pod is a running backend; server is nil when its image is none that we can play.
 type pod struct {
 	ip     string
-	server *echo.Server
+	server interface {
+		Logs(since time.Time) []string
+		Close()
+	}
 }
 
 // logs returns what a pod has logged.
@@ -95,15 +98,10 @@ func (w *workloads) scale(deployment *unstructured.Unstructured, wanted map[key]
 func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
 	p := &pod{ip: loopback(podBlock, w.started)}
 	w.started++
-	if speaksHTTP(deployment) {
-		server, err := echo.Start(echo.Config{
-			IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort,
-			Pod: k.name, Namespace: k.namespace,
-		})
-		if err != nil {
-			return err
-		}
-		p.server = server
+	if err := p.play(deployment, echo.Config{
+		IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort, Pod: k.name, Namespace: k.namespace,
+	}); err != nil {
+		return err
 	}
 	w.running[k] = p
 	template, _, _ := unstructured.NestedMap(deployment.Object, "spec", "template")
@@ -127,22 +125,41 @@ func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
 	return err
 }
 
-// speaksHTTP is false for the images' other personalities, which have nothing to do with HTTPRoute.
-// Their pods exist and are ready, but nothing listens.
-func speaksHTTP(deployment *unstructured.Unstructured) bool {
+// play starts what the image would be: its environment says which of its personalities. Pods of those that are not
+// played exist and are ready, but nothing listens.
+func (p *pod) play(deployment *unstructured.Unstructured, cfg echo.Config) error {
+	switch personality(deployment) {
+	case "":
+		server, err := echo.Start(cfg)
+		if err != nil {
+			return err
+		}
+		p.server = server
+	case "GRPC_ECHO_SERVER":
+		server, err := echo.StartGRPC(cfg)
+		if err != nil {
+			return err
+		}
+		p.server = server
+	}
+	return nil
+}
+
+// personality is the variable that makes the image something else than an HTTP server.
+func personality(deployment *unstructured.Unstructured) string {
 	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
 	for _, c := range containers {
 		container, _ := c.(map[string]any)
 		env, _ := container["env"].([]any)
 		for _, e := range env {
 			variable, _ := e.(map[string]any)
-			switch variable["name"] {
+			switch name := variable["name"]; name {
 			case "GRPC_ECHO_SERVER", "TCP_ECHO_SERVER", "UDP_ECHO_SERVER":
-				return false
+				return fmt.Sprint(name)
 			}
 		}
 	}
-	return true
+	return ""
 }
 
 // podName has the two suffixes that a Deployment's pods have; the suite takes them off to find the

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use gatehouse_api::Object;
+use gatehouse_api::types::{ParentReference, Route};
 use gatehouse_translate::StatusChange;
 use serde_json::Value;
 
@@ -104,23 +105,24 @@ fn orphans(offline: &Offline) -> Vec<String> {
                 let class = &gateway.spec.gateway_class_name;
                 found.push(format!("error: {}: GatewayClass {class} does not exist", object.key()));
             }
-            Object::HTTPRoute(route) => {
-                for parent in &route.spec.parent_refs {
-                    let kind = parent.kind.as_deref().unwrap_or("Gateway");
-                    let namespace = parent.namespace.as_deref().unwrap_or(route.metadata.namespace());
-                    if !exists(offline, kind, namespace, &parent.name) {
-                        found.push(format!(
-                            "error: {}: parentRefs: {kind} {namespace}/{} does not exist",
-                            object.key(),
-                            parent.name
-                        ));
-                    }
-                }
-            }
+            Object::HTTPRoute(route) => found.extend(lost_parents(offline, &**route)),
+            Object::GRPCRoute(route) => found.extend(lost_parents(offline, &**route)),
             _ => {}
         }
     }
     found
+}
+
+fn lost_parents<R: Route>(offline: &Offline, route: &R) -> Vec<String> {
+    let own = route.meta().namespace();
+    let lost = |parent: &ParentReference| {
+        let kind = parent.kind.as_deref().unwrap_or("Gateway");
+        let (namespace, name) = (parent.namespace.as_deref().unwrap_or(own), &parent.name);
+        let object = format!("{} {own}/{}", R::KIND, route.meta().name);
+        (!exists(offline, kind, namespace, name))
+            .then(|| format!("error: {object}: parentRefs: {kind} {namespace}/{name} does not exist"))
+    };
+    route.parent_refs().iter().filter_map(lost).collect()
 }
 
 fn exists(offline: &Offline, kind: &str, namespace: &str, name: &str) -> bool {

@@ -151,9 +151,11 @@ fn time(now: Timestamp) -> String {
 /// The version in which objects of a kind are shown; `None` for kinds without a status.
 fn api_version(object: &Object) -> Option<&'static str> {
     match object {
-        Object::GatewayClass(_) | Object::Gateway(_) | Object::ListenerSet(_) | Object::HTTPRoute(_) => {
-            Some("gateway.networking.k8s.io/v1")
-        }
+        Object::GatewayClass(_)
+        | Object::Gateway(_)
+        | Object::ListenerSet(_)
+        | Object::HTTPRoute(_)
+        | Object::GRPCRoute(_) => Some("gateway.networking.k8s.io/v1"),
         Object::Backend(_) => Some("gateway.envoyproxy.io/v1alpha1"),
         _ => None,
     }
@@ -166,6 +168,9 @@ fn columns(object: &Object) -> Value {
         Object::Gateway(gateway) => json!({ "gatewayClassName": gateway.spec.gateway_class_name }),
         Object::ListenerSet(set) => json!({ "parentRef": set.spec.parent_ref }),
         Object::HTTPRoute(route) => {
+            json!({ "hostnames": route.spec.hostnames, "parentRefs": route.spec.parent_refs })
+        }
+        Object::GRPCRoute(route) => {
             json!({ "hostnames": route.spec.hostnames, "parentRefs": route.spec.parent_refs })
         }
         _ => json!({}),

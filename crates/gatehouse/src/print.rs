@@ -73,10 +73,13 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
     for e in of("ListenerSet") {
         sets.row([namespace(e), name(e), condition(e, "Accepted"), condition(e, "Programmed"), age(e, now)]);
     }
-    let mut routes = Table::new(&["NAMESPACE", "NAME", "HOSTNAMES", "AGE"]);
-    for e in of("HTTPRoute") {
-        routes.row([namespace(e), name(e), hostnames(e), age(e, now)]);
-    }
+    let routes = |kind| {
+        let mut routes = Table::new(&["NAMESPACE", "NAME", "HOSTNAMES", "AGE"]);
+        for e in of(kind) {
+            routes.row([namespace(e), name(e), hostnames(e), age(e, now)]);
+        }
+        routes
+    };
     let mut backends = Table::new(&["NAMESPACE", "NAME", "STATUS", "AGE"]);
     for e in of("Backend") {
         let reason = text(&find(&e.status["conditions"], "Accepted")["reason"]);
@@ -90,7 +93,8 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("gatewayclass", classes),
         ("gateway", gateways),
         ("listenerset", sets),
-        ("httproute", routes),
+        ("httproute", routes("HTTPRoute")),
+        ("grpcroute", routes("GRPCRoute")),
         ("backend", backends),
         ("conditions", conditions),
     ];

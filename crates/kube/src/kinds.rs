@@ -2,8 +2,8 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, EndpointSlice, EnvoyProxy, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace,
-    ReferenceGrant, Resource, Secret, Service,
+    Backend, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
+    Namespace, ReferenceGrant, Resource, Secret, Service,
 };
 use serde::de::DeserializeOwned;
 
@@ -52,6 +52,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<HTTPRoute>("httproutes", Need::Required).with_status(),
     kind::<ReferenceGrant>("referencegrants", Need::Required).also(&["v1", "v1beta1"]),
     kind::<ListenerSet>("listenersets", Need::Optional).with_status(),
+    kind::<GRPCRoute>("grpcroutes", Need::Optional).with_status(),
     kind::<Backend>("backends", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
 ];

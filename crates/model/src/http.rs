@@ -17,6 +17,14 @@ pub enum PathMatch {
     Prefix(Arc<str>),
     /// RE2, the whole path.
     Regex(Arc<str>),
+    /// The called service and method of gRPC (GRPCRoute `matches[].method`), each any when it is absent. Other requests
+    /// do not match, whatever their path.
+    Call {
+        /// The service with its package.
+        service: Option<ValueMatch>,
+        /// The method.
+        method: Option<ValueMatch>,
+    },
 }
 
 /// How a header or query value is matched.
@@ -200,7 +208,7 @@ pub struct Filters {
 pub enum Target {
     /// To a cluster.
     Cluster(ClusterName),
-    /// Answered with a status code (500 for an invalid reference).
+    /// Answered with a status code, as for an invalid reference.
     Status(u16),
 }
 
@@ -218,7 +226,8 @@ pub struct WeightedBackend {
 /// What happens to a matched request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Action {
-    /// Forwarded, split by weight. No backends, or only zero weights, answer 500.
+    /// Forwarded, split by weight. No backends, or only zero weights, answer
+    /// [`failure_status`](crate::RouteKind::failure_status).
     Forward(Vec<WeightedBackend>),
     /// Answered by the rule's redirect filter.
     Redirect(Redirect),

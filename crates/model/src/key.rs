@@ -73,6 +73,11 @@ impl RouteKind {
             Self::Udp => "UDPRoute",
         }
     }
+
+    /// What a request is answered that a rule of this kind cannot serve. Clients of gRPC see 503 as `UNAVAILABLE`.
+    pub fn failure_status(self) -> u16 {
+        if self == Self::Grpc { 503 } else { 500 }
+    }
 }
 
 impl fmt::Display for RouteKind {

@@ -136,14 +136,15 @@ const HOSTS: &[&str] = &["a.example.com", "*.example.com", "b.a.example.com", "*
 /// An object of any kind of the universe, as JSON.
 pub fn any_object() -> impl Strategy<Value = Value> {
     prop_oneof![
-        1 => class().boxed(),
-        4 => gateway().boxed(),
+        2 => class().boxed(),
+        5 => gateway().boxed(),
         3 => listener_set().boxed(),
-        10 => route().boxed(),
+        8 => route().boxed(),
+        3 => grpc_route().boxed(),
         3 => service().boxed(),
         3 => slice().boxed(),
         2 => backend().boxed(),
-        3 => envoy_proxy().boxed(),
+        5 => envoy_proxy().boxed(),
         2 => grant().boxed(),
         2 => namespace().boxed(),
         4 => secret().boxed(),
@@ -420,6 +421,27 @@ fn route() -> impl Strategy<Value = Value> {
         })
 }
 
+fn grpc_route() -> impl Strategy<Value = Value> {
+    let method = prop_oneof![
+        Just(json!({})),
+        Just(json!({ "method": { "service": "a.S", "method": "M" } })),
+        Just(json!({ "method": { "service": "a.S" } })),
+        Just(json!({ "method": { "type": "RegularExpression", "service": "a[.]S" } })),
+    ];
+    let rule = (proptest::collection::vec(method, 0..3), proptest::collection::vec(backend_ref(), 0..3))
+        .prop_map(|(matches, backends)| json!({ "matches": matches, "backendRefs": backends }));
+    (
+        meta(&["r-0", "g-1"]),
+        proptest::collection::vec(parent(), 1..3),
+        proptest::collection::vec(select(HOSTS), 0..3),
+        proptest::collection::vec(rule, 1..3),
+    )
+        .prop_map(|(metadata, parents, hostnames, rules)| {
+            json!({ "apiVersion": API, "kind": "GRPCRoute", "metadata": metadata,
+                "spec": { "parentRefs": parents, "hostnames": hostnames, "rules": rules } })
+        })
+}
+
 fn service() -> impl Strategy<Value = Value> {
     let spec = select(vec![
         json!({ "ports": [{ "name": "web", "port": 80 }], "clusterIP": "10.96.0.1" }),
@@ -467,7 +489,7 @@ fn backend() -> impl Strategy<Value = Value> {
 }
 
 fn grant() -> impl Strategy<Value = Value> {
-    let from = (some_of(&["HTTPRoute", "Gateway", "ListenerSet"]), some_of(NAMESPACES))
+    let from = (some_of(&["HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"]), some_of(NAMESPACES))
         .prop_map(|(kind, namespace)| json!({ "group": GROUP, "kind": kind, "namespace": namespace }));
     let to = prop_oneof![
         some_of(&["Service", "Secret"]).prop_map(|kind| json!({ "group": "", "kind": kind })),

@@ -77,6 +77,20 @@ fn fill_in(object: &mut Value) {
             put(spec, "rules", json!([{}]));
             each(spec, "rules", rule);
         }
+        "GRPCRoute" => {
+            each(spec, "parentRefs", |parent| {
+                put(parent, "group", json!("gateway.networking.k8s.io"));
+                put(parent, "kind", json!("Gateway"));
+            });
+            each(spec, "rules", |rule| {
+                each(rule, "matches", |matched| {
+                    if matched.get("method").is_some() {
+                        put(&mut matched["method"], "type", json!("Exact"));
+                    }
+                });
+                backends(rule);
+            });
+        }
         _ => {}
     }
 }
@@ -97,6 +111,13 @@ fn rule(rule: &mut Value) {
         put(&mut matched["path"], "type", json!("PathPrefix"));
         put(&mut matched["path"], "value", json!("/"));
     });
+    backends(rule);
+    if rule.get("retry").is_some() {
+        put(&mut rule["retry"], "attempts", json!(1));
+    }
+}
+
+fn backends(rule: &mut Value) {
     each(rule, "filters", filter);
     each(rule, "backendRefs", |backend| {
         put(backend, "group", json!(""));
@@ -104,9 +125,6 @@ fn rule(rule: &mut Value) {
         put(backend, "weight", json!(1));
         each(backend, "filters", filter);
     });
-    if rule.get("retry").is_some() {
-        put(&mut rule["retry"], "attempts", json!(1));
-    }
 }
 
 fn filter(filter: &mut Value) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
 use gatehouse_engine::Reads;
 use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
-use gatehouse_model::{NamespacedName, ResourceType, RouteKey};
+use gatehouse_model::{NamespacedName, ResourceType, RouteKey, RouteKind};
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints, service_address};
@@ -50,7 +50,7 @@ impl fmt::Display for ClusterKey {
 pub(crate) struct Referrer<'a> {
     pub(crate) namespace: &'a str,
     /// Kind of the route.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: RouteKind,
 }
 
 /// Resolves a backend reference to a cluster.
@@ -73,7 +73,7 @@ pub(crate) fn resolve(
     };
     let namespace = reference.namespace.as_deref().unwrap_or(from.namespace);
     let object = NamespacedName::new(namespace, reference.name.as_str());
-    let route = GroupKind { group: GATEWAY_GROUP, kind: from.kind };
+    let route = GroupKind { group: GATEWAY_GROUP, kind: from.kind.as_str() };
     if !permitted(facts, reads, from.namespace, route, GroupKind { group, kind }, &object) {
         let message = format!(
             "backendRef {kind} {object}: no ReferenceGrant in namespace {} allows it to {}s of namespace {}",
@@ -82,8 +82,8 @@ pub(crate) fn resolve(
         return Err(Problem::new("RefNotPermitted", message));
     }
     match backend_kind {
-        BackendKind::Service => service((facts, config), reads, object, reference.port),
-        BackendKind::Backend => backend((facts, config), reads, object),
+        BackendKind::Service => service((facts, config), reads, from.kind, object, reference.port),
+        BackendKind::Backend => backend((facts, config), reads, from.kind, object),
     }
 }
 
@@ -101,6 +101,7 @@ pub(crate) fn may_use(facts: &Facts, route: &RouteKey, cluster: &str) -> bool {
 fn service(
     (facts, config): (&Facts, &Config),
     reads: &mut Reads,
+    route: RouteKind,
     object: NamespacedName,
     port: Option<u16>,
 ) -> Result<ClusterKey, Problem> {
@@ -122,12 +123,8 @@ fn service(
     let Some(found) = tcp_port(service, port) else {
         return Err(not_found(format!("Service {object} has no TCP port {port}")));
     };
-    let protocol = protocol(found.app_protocol.as_deref().into_iter()).map_err(|name| {
-        Problem::new(
-            "UnsupportedProtocol",
-            format!("Service {object} port {port}: appProtocol {name} is not supported"),
-        )
-    })?;
+    let protocol = protocol(route, found.app_protocol.as_deref().into_iter())
+        .map_err(|name| wrong_protocol(route, &format!("Service {object} port {port}"), name))?;
     Ok(ClusterKey { kind: BackendKind::Service, object, port, protocol })
 }
 
@@ -140,6 +137,7 @@ fn tcp_port(service: &Service, port: u16) -> Option<&ServicePort> {
 fn backend(
     (facts, config): (&Facts, &Config),
     reads: &mut Reads,
+    route: RouteKind,
     object: NamespacedName,
 ) -> Result<ClusterKey, Problem> {
     let Some(backend) = facts.backends.get(reads, &object) else {
@@ -148,7 +146,8 @@ fn backend(
     if let Some(problem) = backend_problem(config, backend) {
         return Err(Problem::new(problem.reason, format!("Backend {object}: {}", problem.message)));
     }
-    let protocol = protocol(backend.spec.app_protocols.iter().map(String::as_str)).unwrap_or(Protocol::Http1);
+    let protocol = protocol(route, backend.spec.app_protocols.iter().map(String::as_str))
+        .map_err(|name| wrong_protocol(route, &format!("Backend {object}"), name))?;
     Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol })
 }
 
@@ -165,7 +164,7 @@ pub(crate) fn backend_problem(config: &Config, backend: &Backend) -> Option<Prob
     if spec.fallback == Some(true) {
         return invalid("spec.fallback is not supported".to_owned());
     }
-    if let Err(name) = protocol(spec.app_protocols.iter().map(String::as_str)) {
+    if let Err(name) = protocol(RouteKind::Http, spec.app_protocols.iter().map(String::as_str)) {
         return invalid(format!("appProtocol {name} is not supported"));
     }
     let names = spec.endpoints.iter().filter(|e| e.fqdn.is_some()).count();
@@ -185,14 +184,23 @@ pub(crate) fn backend_problem(config: &Config, backend: &Backend) -> Option<Prob
     spec.endpoints.iter().find_map(|endpoint| reach::endpoint_problem(config, endpoint)).and_then(invalid)
 }
 
-/// The protocol that `appProtocol`s ask for (GEP-1911); the error is the one that is not supported.
-fn protocol<'a>(names: impl Iterator<Item = &'a str>) -> Result<Protocol, &'a str> {
-    let mut protocol = Protocol::Http1;
+fn wrong_protocol(route: RouteKind, backend: &str, name: &str) -> Problem {
+    let message = format!("{backend}: appProtocol {name} is not supported for a {route}");
+    Problem::new("UnsupportedProtocol", message)
+}
+
+/// The protocol that `appProtocol`s ask for (GEP-1911), or that the kind of route implies; the error is the one that is
+/// not supported.
+fn protocol<'a>(route: RouteKind, names: impl Iterator<Item = &'a str>) -> Result<Protocol, &'a str> {
+    let grpc = route == RouteKind::Grpc;
+    let mut protocol = if grpc { Protocol::H2c } else { Protocol::Http1 };
     for name in names {
         match name {
+            "kubernetes.io/ws" | "gateway.envoyproxy.io/ws" if grpc => return Err(name),
             "kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c" => protocol = Protocol::H2c,
             "kubernetes.io/wss" | "gateway.envoyproxy.io/wss" | "https" | "tls" => return Err(name),
-            // `kubernetes.io/ws`, `http` and names that we do not know: HTTP/1.1, which also carries WebSockets.
+            // `kubernetes.io/ws`, `http` and names that we do not know say nothing against HTTP/1.1, which also carries
+            // WebSockets, nor the last two against HTTP/2 where calls need it.
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, EndpointSlice, EnvoyProxySpec, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
+    Backend, EndpointSlice, EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
     ParentReference, ReferenceGrant, Resource, Route, Secret, Service,
 };
 use gatehouse_api::{Object, ObjectRef};
@@ -33,24 +33,28 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RouteFact {
     Http(Arc<HTTPRoute>),
+    Grpc(Arc<GRPCRoute>),
 }
 
 impl RouteFact {
     pub(crate) fn meta(&self) -> &Meta {
         match self {
             Self::Http(route) => route.meta(),
+            Self::Grpc(route) => route.meta(),
         }
     }
 
     pub(crate) fn parent_refs(&self) -> &[ParentReference] {
         match self {
             Self::Http(route) => route.parent_refs(),
+            Self::Grpc(route) => route.parent_refs(),
         }
     }
 
     pub(crate) fn hostnames(&self) -> &[String] {
         match self {
             Self::Http(route) => route.hostnames(),
+            Self::Grpc(route) => route.hostnames(),
         }
     }
 }
@@ -163,6 +167,10 @@ impl Facts {
                 let key = RouteKey { kind: RouteKind::Http, object: key };
                 self.routes.set(graph, key, RouteFact::Http(o));
             }
+            Object::GRPCRoute(o) => {
+                let key = RouteKey { kind: RouteKind::Grpc, object: key };
+                self.routes.set(graph, key, RouteFact::Grpc(o));
+            }
             Object::Service(o) => drop(self.services.set(graph, key, o)),
             Object::EndpointSlice(o) => self.set_slice(graph, key, Some(o)),
             Object::Backend(o) => drop(self.backends.set(graph, key, o)),
@@ -173,11 +181,7 @@ impl Facts {
                 self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
             }
             Object::ReferenceGrant(o) => self.set_grant(graph, key, Some(o)),
-            Object::GRPCRoute(_)
-            | Object::TCPRoute(_)
-            | Object::TLSRoute(_)
-            | Object::UDPRoute(_)
-            | Object::Other(_) => {}
+            Object::TCPRoute(_) | Object::TLSRoute(_) | Object::UDPRoute(_) | Object::Other(_) => {}
         }
     }
 
@@ -189,6 +193,9 @@ impl Facts {
             "ListenerSet" => self.set_listener_set(graph, key, None),
             "HTTPRoute" => {
                 self.routes.set_absent(graph, RouteKey { kind: RouteKind::Http, object: key });
+            }
+            "GRPCRoute" => {
+                self.routes.set_absent(graph, RouteKey { kind: RouteKind::Grpc, object: key });
             }
             "Service" => drop(self.services.set_absent(graph, key)),
             "EndpointSlice" => self.set_slice(graph, key, None),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_envoy::Invalid;
 use gatehouse_model::RouteKey;
-use gatehouse_model::http::{Action, Filters, HttpMatch, HttpRoute, PathMatch, Provenance};
+use gatehouse_model::http::{Action, Filters, HttpMatch, HttpRoute, PathMatch, Provenance, ValueMatch};
 use serde::Serialize;
 
 use crate::attach::Bindings;
@@ -40,13 +40,16 @@ impl Fragment {
     }
 }
 
-/// Precedence among fragments of one host pattern, best first (HTTPRoute `rules[].matches`): exact paths, then
-/// regular expressions, then prefixes; longer paths; a method; more headers; more query parameters; the older
-/// route; `namespace/name`; order of rules and matches.
+/// Precedence among fragments of one host pattern, best first: what is for gRPC calls only, by the characters of the
+/// service and of the method and by the headers (GRPCRoute `rules[].matches`); then (HTTPRoute `rules[].matches`) exact
+/// paths, then regular expressions, then prefixes; longer paths; a method; more headers; more query parameters. Then the
+/// older route; `namespace/name`; order of rules and matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
+    /// The class, and the length of the path or service.
     path: Reverse<(u8, usize)>,
-    method: Reverse<bool>,
+    /// One for any method of HTTP, the length of a method of gRPC.
+    method: Reverse<usize>,
     headers: Reverse<usize>,
     query: Reverse<usize>,
     age: Arc<str>,
@@ -152,7 +155,7 @@ impl Compiler<'_> {
                 out.invalid.push((index, invalid));
                 // Requests that the rule would have got must not reach another rule: they fail, unless the match
                 // itself is what cannot be had.
-                let failing = answers_500(route);
+                let failing = fails(route);
                 out.list.extend(encode(&failing, self.rank(&failing)).ok().map(Arc::new));
             }
         }
@@ -160,19 +163,29 @@ impl Compiler<'_> {
 
     fn rank(&self, route: &HttpRoute) -> Rank {
         let m = &route.matches;
-        let path = match &m.path {
-            PathMatch::Exact(path) => (2, path.len()),
-            PathMatch::Regex(path) => (1, path.len()),
-            PathMatch::Prefix(path) => (0, path.len()),
+        let (path, method) = match &m.path {
+            PathMatch::Call { service, method } => {
+                ((3, characters(service.as_ref())), characters(method.as_ref()))
+            }
+            PathMatch::Exact(path) => ((2, path.len()), m.method.iter().len()),
+            PathMatch::Regex(path) => ((1, path.len()), m.method.iter().len()),
+            PathMatch::Prefix(path) => ((0, path.len()), m.method.iter().len()),
         };
         Rank {
             path: Reverse(path),
-            method: Reverse(m.method.is_some()),
+            method: Reverse(method),
             headers: Reverse(m.headers.len()),
             query: Reverse(m.query.len()),
             age: self.created.clone(),
             provenance: (self.route.clone(), route.provenance.rule, route.provenance.matched),
         }
+    }
+}
+
+fn characters(value: Option<&ValueMatch>) -> usize {
+    match value {
+        None => 0,
+        Some(ValueMatch::Exact(text) | ValueMatch::Regex(text)) => text.len(),
     }
 }
 
@@ -188,17 +201,18 @@ fn encode(route: &HttpRoute, rank: Rank) -> Result<Fragment, Invalid> {
     })
 }
 
-fn answers_500(route: HttpRoute) -> HttpRoute {
+/// The same requests without what the rule does with them: they fail.
+fn fails(route: HttpRoute) -> HttpRoute {
     HttpRoute {
         filters: Arc::default(),
-        action: Arc::new(Action::Respond(500)),
+        action: Arc::new(Action::Respond(route.provenance.route.kind.failure_status())),
         retry: None,
         session: None,
         ..route
     }
 }
 
-/// What answers 500 to the requests of a fragment.
+/// What stands in for a fragment whose requests must fail.
 pub(crate) fn failing(fragment: &Fragment, lowered: &Lowered) -> Option<Arc<Fragment>> {
     let provenance = fragment.provenance.clone();
     let rule = lowered.rules.get(usize::try_from(provenance.rule).ok()?)?;
@@ -212,5 +226,5 @@ pub(crate) fn failing(fragment: &Fragment, lowered: &Lowered) -> Option<Arc<Frag
         retry: None,
         session: None,
     };
-    encode(&answers_500(route), (*fragment.rank).clone()).ok().map(Arc::new)
+    encode(&fails(route), (*fragment.rank).clone()).ok().map(Arc::new)
 }

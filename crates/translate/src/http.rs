@@ -1,20 +1,21 @@
-//! HTTPRoute: rules to the model, references resolved.
+//! Rules of HTTPRoutes and GRPCRoutes to the model, references resolved.
 
 mod filters;
 mod matches;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use gatehouse_api::types::{
-    BackendRef, CookieLifetimeType, HTTPRoute, HTTPRouteRetry, HTTPRouteRule, HTTPRouteTimeouts,
-    SessionPersistence as ApiSession, SessionPersistenceType,
+    BackendRef, CookieLifetimeType, GRPCRouteRule, HTTPRouteRetry, HTTPRouteRule, HTTPRouteTimeouts,
+    RouteFilter, SessionPersistence as ApiSession, SessionPersistenceType,
 };
 use gatehouse_engine::Reads;
-use gatehouse_model::RouteKey;
 use gatehouse_model::http::{
     Action, Filters, HttpMatch, Redirect, Retry, SessionPersistence, Target, Timeouts, WeightedBackend,
 };
+use gatehouse_model::{RouteKey, RouteKind};
 
 use crate::backends::{ClusterKey, Referrer, resolve};
 use crate::config::Config;
@@ -63,9 +64,16 @@ pub(crate) fn lowered(
     reads: &mut Reads,
     key: &RouteKey,
 ) -> Option<Arc<Lowered>> {
-    match facts.routes.get(reads, key)? {
-        RouteFact::Http(route) => Some(Arc::new(Lowering::new(facts, config, key).route(reads, route))),
-    }
+    let mut lowering = Lowering::new(facts, config, key);
+    let rules = match facts.routes.get(reads, key)? {
+        RouteFact::Http(route) => {
+            lowering.each(&route.spec.rules, |lowering, rule| lowering.http_rule(reads, rule))
+        }
+        RouteFact::Grpc(route) => {
+            lowering.each(&route.spec.rules, |lowering, rule| lowering.grpc_rule(reads, rule))
+        }
+    };
+    Some(Arc::new(lowering.with(rules)))
 }
 
 /// Collects what all rules of a route report.
@@ -94,12 +102,16 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn route(mut self, reads: &mut Reads, route: &HTTPRoute) -> Lowered {
-        let mut rules = Vec::with_capacity(route.spec.rules.len());
-        for (index, rule) in (0u32..).zip(&route.spec.rules) {
+    fn each<R>(&mut self, rules: &[R], mut lower: impl FnMut(&mut Self, &R) -> Rule) -> Vec<Rule> {
+        let mut lowered = Vec::with_capacity(rules.len());
+        for (index, rule) in (0u32..).zip(rules) {
             self.rule = index;
-            rules.push(self.rule(reads, rule));
+            lowered.push(lower(self, rule));
         }
+        lowered
+    }
+
+    fn with(self, rules: Vec<Rule>) -> Lowered {
         Lowered {
             rules,
             clusters: self.clusters.into_iter().collect(),
@@ -109,24 +121,48 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn rule(&mut self, reads: &mut Reads, rule: &HTTPRouteRule) -> Rule {
-        let (filters, broken) = self.filters(reads, &rule.filters);
-        let action = match (&filters.redirect, broken) {
-            (_, true) => Action::Respond(500),
-            (Some(redirect), false) => Action::Redirect(redirect.clone()),
-            (None, false) => Action::Forward(self.backends(reads, &rule.backend_refs)),
-        };
+    fn http_rule(&mut self, reads: &mut Reads, rule: &HTTPRouteRule) -> Rule {
         Rule {
-            name: rule.name.as_deref().map(Arc::from),
-            matches: matches::lower(&rule.matches),
-            filters: shared(Filters { redirect: None, ..filters }),
-            action: Arc::new(action),
+            matches: matches::of_requests(&rule.matches),
             timeouts: rule.timeouts.as_deref().map(timeouts).unwrap_or_default(),
             retry: rule.retry.as_deref().map(|retry| Arc::new(lower_retry(retry))),
-            session: rule
-                .session_persistence
-                .as_ref()
-                .map(|s| Arc::new(self.session(s, rule.name.as_deref()))),
+            session: self.session(rule.session_persistence.as_deref(), rule.name.as_deref()),
+            ..self.rule(reads, rule.name.as_deref(), &rule.filters, &rule.backend_refs)
+        }
+    }
+
+    /// Calls may be streams that last: only who calls knows how long.
+    fn grpc_rule(&mut self, reads: &mut Reads, rule: &GRPCRouteRule) -> Rule {
+        Rule {
+            matches: matches::of_calls(&rule.matches),
+            timeouts: Timeouts { request: Some(Duration::ZERO), backend_request: None },
+            session: self.session(rule.session_persistence.as_ref(), rule.name.as_deref()),
+            ..self.rule(reads, rule.name.as_deref(), &rule.filters, &rule.backend_refs)
+        }
+    }
+
+    /// What rules of both kinds have.
+    fn rule(
+        &mut self,
+        reads: &mut Reads,
+        name: Option<&str>,
+        filters: &[RouteFilter],
+        backends: &[BackendRef],
+    ) -> Rule {
+        let (filters, broken) = self.filters(reads, filters);
+        let action = match (&filters.redirect, broken) {
+            (_, true) => Action::Respond(self.key.kind.failure_status()),
+            (Some(redirect), false) => Action::Redirect(redirect.clone()),
+            (None, false) => Action::Forward(self.backends(reads, backends)),
+        };
+        Rule {
+            name: name.map(Arc::from),
+            matches: Vec::new(),
+            filters: shared(Filters { redirect: None, ..filters }),
+            action: Arc::new(action),
+            timeouts: Timeouts::default(),
+            retry: None,
+            session: None,
         }
     }
 
@@ -138,7 +174,7 @@ impl<'a> Lowering<'a> {
         let (filters, broken) = self.filters(reads, &reference.filters);
         let target = match self.cluster(reads, &reference.object) {
             Ok(cluster) if !broken => Target::Cluster(cluster),
-            _ => Target::Status(500),
+            _ => Target::Status(self.key.kind.failure_status()),
         };
         WeightedBackend { target, weight: reference.weight.unwrap_or(1), filters: shared(filters) }
     }
@@ -149,7 +185,7 @@ impl<'a> Lowering<'a> {
         reads: &mut Reads,
         reference: &gatehouse_api::types::BackendObjectReference,
     ) -> Result<gatehouse_model::backend::ClusterName, ()> {
-        let from = Referrer { namespace: &self.key.object.namespace, kind: self.key.kind.as_str() };
+        let from = Referrer { namespace: &self.key.object.namespace, kind: self.key.kind };
         match resolve((self.facts, self.config), reads, from, reference) {
             Ok(key) => {
                 let name = names::cluster(&key);
@@ -173,25 +209,27 @@ impl<'a> Lowering<'a> {
 
     /// The cookie's or header's name is the rule's identity when the user leaves it to us. Letters and digits only:
     /// requests with an underscore in a header's name are refused.
-    fn session(&self, session: &ApiSession, rule: Option<&str>) -> SessionPersistence {
+    fn session(&self, session: Option<&ApiSession>, rule: Option<&str>) -> Option<Arc<SessionPersistence>> {
+        let session = session?;
         let generated = || {
+            let kind = if self.key.kind == RouteKind::Http { "" } else { self.key.kind.as_str() };
             let rule = rule.map_or_else(|| self.rule.to_string(), str::to_owned);
-            let digest = gatehouse_envoy::version(format!("{}/{rule}", self.key.object).as_bytes());
+            let digest = gatehouse_envoy::version(format!("{kind}{}/{rule}", self.key.object).as_bytes());
             let digits = digest.bytes().take(6).fold(0u64, |digits, byte| (digits << 8) | u64::from(byte));
             Arc::from(format!("gatehouse-session-{digits:012x}"))
         };
         if session.persistence_type == Some(SessionPersistenceType::Header) {
             let name = session.header.as_ref().map_or_else(generated, |h| h.name.as_str().into());
-            return SessionPersistence::Header { name };
+            return Some(Arc::new(SessionPersistence::Header { name }));
         }
         let cookie = session.cookie.clone().unwrap_or_default();
         let permanent = cookie.lifetime_type == Some(CookieLifetimeType::Permanent);
         let ttl = session.absolute_timeout.as_deref().and_then(duration::parse).filter(|_| permanent);
-        SessionPersistence::Cookie {
+        Some(Arc::new(SessionPersistence::Cookie {
             name: cookie.name.map_or_else(generated, Arc::from),
             path: cookie.path.as_deref().unwrap_or("/").into(),
             ttl,
-        }
+        }))
     }
 }
 

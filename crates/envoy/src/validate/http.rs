@@ -38,6 +38,10 @@ fn matches(matches: &HttpMatch) -> Check {
         PathMatch::Exact(_) | PathMatch::Prefix(_) => {
             return Err(Invalid::new("path.value", "a path starts with '/'"));
         }
+        PathMatch::Call { service, method } => {
+            part_of_call("method.service", service.as_ref())?;
+            part_of_call("method.method", method.as_ref())?;
+        }
     }
     if let Some(method) = &matches.method {
         token("method", method)?;
@@ -53,6 +57,17 @@ fn matches(matches: &HttpMatch) -> Check {
         match_value(&format!("{at}.value"), value)?;
     }
     Ok(())
+}
+
+fn part_of_call(at: &str, value: Option<&ValueMatch>) -> Check {
+    match value {
+        None => Ok(()),
+        Some(ValueMatch::Regex(regex)) => regex_at(at, regex),
+        Some(ValueMatch::Exact(name)) if name.is_empty() || name.contains('/') => {
+            Err(Invalid::new(at, "a name is not empty and has no '/'"))
+        }
+        Some(ValueMatch::Exact(name)) => plain_path(at, name),
+    }
 }
 
 fn match_value(at: &str, value: &ValueMatch) -> Check {

@@ -45,6 +45,15 @@ fn path() -> impl Strategy<Value = PathMatch> {
         1 => url_path().prop_map(PathMatch::Exact),
         4 => url_path().prop_map(PathMatch::Prefix),
         1 => regex().prop_map(PathMatch::Regex),
+        1 => (option::of(part_of_call()), option::of(part_of_call()))
+            .prop_map(|(service, method)| PathMatch::Call { service, method }),
+    ]
+}
+
+fn part_of_call() -> impl Strategy<Value = ValueMatch> {
+    prop_oneof![
+        mostly("[a-zA-Z_]{1,4}(\\.[a-z_0-9]{1,3}){0,2}").prop_map(ValueMatch::Exact),
+        regex().prop_map(ValueMatch::Regex),
     ]
 }
 

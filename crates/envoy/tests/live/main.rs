@@ -9,6 +9,7 @@
 mod ads;
 mod client;
 mod cors;
+mod grpc;
 mod matching;
 mod policies;
 #[path = "../common/random.rs"]

@@ -142,7 +142,7 @@ fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
 /// Kinds that may attach: those the protocol carries, narrowed by `allowedRoutes.kinds`.
 fn kinds(protocol: &Protocol, allowed: Option<&AllowedRoutes>) -> (Vec<RouteKind>, Option<Arc<str>>) {
     let carried: &[RouteKind] = match protocol {
-        Protocol::Http | Protocol::Https => &[RouteKind::Http],
+        Protocol::Http | Protocol::Https => &[RouteKind::Http, RouteKind::Grpc],
         _ => &[],
     };
     let asked = allowed.map(|a| a.kinds.as_slice()).unwrap_or_default();

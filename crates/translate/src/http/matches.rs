@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gatehouse_api::types::{HTTPHeaderMatch, HTTPPathMatch, HTTPRouteMatch, PathMatchType, StringMatchType};
+use gatehouse_api::types::{
+    GRPCMethodMatch, GRPCRouteMatch, HTTPHeaderMatch, HTTPPathMatch, HTTPRouteMatch, PathMatchType,
+    StringMatchType,
+};
 use gatehouse_model::http::{HttpMatch, NamedMatch, PathMatch, ValueMatch};
 
 /// A rule without matches matches every path.
-pub(super) fn lower(matches: &[HTTPRouteMatch]) -> Vec<HttpMatch> {
+pub(super) fn of_requests(matches: &[HTTPRouteMatch]) -> Vec<HttpMatch> {
     if matches.is_empty() {
         return vec![one(&HTTPRouteMatch::default())];
     }
@@ -20,6 +23,30 @@ fn one(m: &HTTPRouteMatch) -> HttpMatch {
         method: m.method.as_deref().map(Arc::from),
         headers: named(&m.headers, |name| name.to_ascii_lowercase().into()),
         query: named(&m.query_params, |name| name.into()),
+    }
+}
+
+/// A rule without matches matches every call.
+pub(super) fn of_calls(matches: &[GRPCRouteMatch]) -> Vec<HttpMatch> {
+    if matches.is_empty() {
+        return vec![call(&GRPCRouteMatch::default())];
+    }
+    matches.iter().map(call).collect()
+}
+
+fn call(m: &GRPCRouteMatch) -> HttpMatch {
+    let any = GRPCMethodMatch::default();
+    let called = m.method.as_ref().unwrap_or(&any);
+    // An empty name matches any.
+    let part = |name: &Option<String>| {
+        let name = name.as_deref().filter(|name| !name.is_empty());
+        name.map(|name| value(called.match_type.as_ref(), name))
+    };
+    HttpMatch {
+        path: PathMatch::Call { service: part(&called.service), method: part(&called.method) },
+        method: None,
+        headers: named(&m.headers, |name| name.to_ascii_lowercase().into()),
+        query: Vec::new(),
     }
 }
 
@@ -39,12 +66,13 @@ fn named(matches: &[HTTPHeaderMatch], fold: impl Fn(&str) -> Arc<str>) -> Vec<Na
     matches
         .iter()
         .filter(first)
-        .map(|m| NamedMatch {
-            name: fold(&m.name),
-            value: match m.match_type {
-                Some(StringMatchType::RegularExpression) => ValueMatch::Regex(m.value.as_str().into()),
-                _ => ValueMatch::Exact(m.value.as_str().into()),
-            },
-        })
+        .map(|m| NamedMatch { name: fold(&m.name), value: value(m.match_type.as_ref(), &m.value) })
         .collect()
+}
+
+fn value(match_type: Option<&StringMatchType>, text: &str) -> ValueMatch {
+    match match_type {
+        Some(StringMatchType::RegularExpression) => ValueMatch::Regex(text.into()),
+        _ => ValueMatch::Exact(text.into()),
+    }
 }

@@ -1,10 +1,13 @@
 //! Matches.
 
+use std::borrow::Cow;
+
 use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::config::route::v3 as pb;
 use envoy_types::pb::envoy::config::route::v3::{
-    header_matcher::HeaderMatchSpecifier, query_parameter_matcher::QueryParameterMatchSpecifier,
-    route_match::PathSpecifier,
+    header_matcher::HeaderMatchSpecifier,
+    query_parameter_matcher::QueryParameterMatchSpecifier,
+    route_match::{GrpcRouteMatchOptions, PathSpecifier},
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
@@ -19,6 +22,7 @@ pub(super) fn route_match(matches: &HttpMatch, threshold: Option<u32>) -> pb::Ro
     let headers = matches.headers.iter().map(|header| header_matcher(&header.name, value(&header.value)));
     pb::RouteMatch {
         path_specifier: Some(path(&matches.path)),
+        grpc: matches!(matches.path, PathMatch::Call { .. }).then(GrpcRouteMatchOptions::default),
         headers: method.into_iter().chain(headers).collect(),
         query_parameters: matches
             .query
@@ -54,6 +58,27 @@ fn path(path: &PathMatch) -> PathSpecifier {
             "" => PathSpecifier::Prefix("/".to_owned()),
             prefix => PathSpecifier::PathSeparatedPrefix(prefix.to_owned()),
         },
+        PathMatch::Call { service, method } => call(service.as_ref(), method.as_ref()),
+    }
+}
+
+/// A call's path is `/service/method`.
+fn call(service: Option<&ValueMatch>, method: Option<&ValueMatch>) -> PathSpecifier {
+    match (service, method) {
+        (None, None) => PathSpecifier::Prefix("/".to_owned()),
+        (Some(ValueMatch::Exact(service)), None) => PathSpecifier::PathSeparatedPrefix(format!("/{service}")),
+        (Some(ValueMatch::Exact(service)), Some(ValueMatch::Exact(method))) => {
+            PathSpecifier::Path(format!("/{service}/{method}"))
+        }
+        _ => PathSpecifier::SafeRegex(regex_matcher(&format!("/{}/{}", segment(service), segment(method)))),
+    }
+}
+
+fn segment(value: Option<&ValueMatch>) -> Cow<'_, str> {
+    match value {
+        None => "[^/]+".into(),
+        Some(ValueMatch::Exact(text)) => regex::escape(text).into(),
+        Some(ValueMatch::Regex(regex)) => format!("(?:{regex})").into(),
     }
 }
 

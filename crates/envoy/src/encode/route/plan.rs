@@ -58,7 +58,7 @@ pub(super) fn shares(route: &HttpRoute) -> Vec<Share<'_>> {
             vec![whole(rule, Outcome::Redirect(redirect))]
         }
         (Action::Respond(status), _) => vec![whole(rule, Outcome::Respond(*status))],
-        (Action::Forward(backends), None) => forward(rule, backends),
+        (Action::Forward(backends), None) => forward(route, backends),
     }
 }
 
@@ -66,10 +66,11 @@ fn whole<'a>(rule: &'a Filters, outcome: Outcome<'a>) -> Share<'a> {
     Share { threshold: None, outcome, response: Mods::of(&rule.response_headers), cors: rule.cors.as_ref() }
 }
 
-fn forward<'a>(rule: &'a Filters, backends: &'a [WeightedBackend]) -> Vec<Share<'a>> {
+fn forward<'a>(route: &'a HttpRoute, backends: &'a [WeightedBackend]) -> Vec<Share<'a>> {
+    let rule = &*route.filters;
     let alive: Vec<&WeightedBackend> = backends.iter().filter(|backend| backend.weight > 0).collect();
     match &*alive {
-        [] => vec![whole(rule, Outcome::Respond(500))],
+        [] => vec![whole(rule, Outcome::Respond(route.provenance.route.kind.failure_status()))],
         [backend] => vec![single(rule, backend, None)],
         several if several.iter().all(|backend| differs_in_headers_only(backend)) => {
             vec![weighted(rule, several)]

@@ -31,6 +31,7 @@ impl Requests {
     pub fn cover(&self, other: &Self) -> bool {
         let (all, some) = (&self.0, &other.0);
         path_covers(all.path_specifier.as_ref(), some.path_specifier.as_ref())
+            && (all.grpc.is_none() || some.grpc.is_some())
             && all.headers.iter().all(|header| some.headers.contains(header))
             && all.query_parameters.iter().all(|parameter| some.query_parameters.contains(parameter))
     }
