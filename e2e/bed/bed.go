@@ -7,6 +7,7 @@ package bed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,12 +98,20 @@ func (b *Bed) Cleanup(t testing.TB, remove func(ctx context.Context)) {
 	})
 }
 
-// Scratch makes a namespace that ends with the test.
+// Scratch makes a namespace that ends with the test. Nobody waits for its end but who wants one of the same name: proxies
+// take their time to drain.
 func (b *Bed) Scratch(t testing.TB, name string) {
 	t.Helper()
+	b.Await(t, "a new namespace "+name, func(ctx context.Context) error {
+		phase, err := b.Cluster.Kubectl(ctx, "get", "namespace", name, "--ignore-not-found", "--output=jsonpath={.status.phase}")
+		if err == nil && phase == "Terminating" {
+			err = errors.New("the one of an earlier test has not ended")
+		}
+		return err
+	})
 	b.Put(t, "{apiVersion: v1, kind: Namespace, metadata: {name: "+name+"}}")
 	b.Cleanup(t, func(ctx context.Context) {
-		_, _ = b.Cluster.Kubectl(ctx, "delete", "namespace", name, "--ignore-not-found", "--timeout=2m")
+		_, _ = b.Cluster.Kubectl(ctx, "delete", "namespace", name, "--ignore-not-found", "--wait=false")
 	})
 }
 
@@ -126,6 +135,38 @@ func (b *Bed) InstallDefinitions(t testing.TB) {
 	if err := b.InstallGatewayAPI(t.Context(), "standard"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// InstallExperimental installs Gateway API's experimental channel, over the standard one if that is there: the policy that
+// comes with it and prevents that is removed, as its own words tell users to do.
+func (b *Bed) InstallExperimental(t testing.TB) {
+	t.Helper()
+	b.RemoveSafeguard(t)
+	if err := b.InstallGatewayAPI(t.Context(), "experimental"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// RemoveSafeguard removes the policy that lets nobody install experimental definitions over others, and waits until it has
+// no effect any more.
+func (b *Bed) RemoveSafeguard(t testing.TB) {
+	t.Helper()
+	const name = "safe-upgrades.gateway.networking.k8s.io"
+	b.Kubectl(t, "delete", "--ignore-not-found", "validatingadmissionpolicybinding/"+name, "validatingadmissionpolicy/"+name)
+	definitions := b.Definitions(t, "experimental")
+	b.Await(t, "the end of "+name, func(ctx context.Context) error {
+		return b.Apply(ctx, []byte(definitions), "--dry-run=server")
+	})
+}
+
+// Definitions are those of a channel of Gateway API, as `kubectl kustomize` prints them.
+func (b *Bed) Definitions(t testing.TB, channel string) string {
+	t.Helper()
+	dir, err := b.GatewayAPI(t.Context(), channel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Kubectl(t, "kustomize", dir)
 }
 
 // RemoveDefinitions removes Gateway API's definitions, and with them every object of its kinds.
@@ -171,6 +212,21 @@ func (b *Bed) InstallInto(t testing.TB, namespace string, arguments ...string) {
 	}
 }
 
+// Render is what Helm makes of the chart; arguments are further ones for Helm.
+func (b *Bed) Render(t testing.TB, release, namespace string, arguments ...string) string {
+	t.Helper()
+	chart, err := Chart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	arguments = slices.Concat([]string{"template", release, chart, "--namespace=" + namespace}, Values, arguments)
+	rendered, err := b.Helm(t.Context(), arguments...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rendered
+}
+
 // Chart is the folder of the packaged chart, which `make chart` makes.
 func Chart() (string, error) {
 	chart := os.Getenv("E2E_CHART")
@@ -191,6 +247,16 @@ func Chart() (string, error) {
 func Root(path ...string) string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(append([]string{filepath.Dir(file), "..", ".."}, path...)...)
+}
+
+// ProxyImage is the image of the proxies.
+func ProxyImage(t testing.TB) string {
+	t.Helper()
+	image, err := proxyImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
 }
 
 // proxyImage is what the chart names by default.

@@ -106,18 +106,23 @@ func (c *Cluster) Apply(ctx context.Context, manifests []byte, arguments ...stri
 	return err
 }
 
-// InstallGatewayAPI applies the CRDs of the pinned module, of the channel "standard" or "experimental".
+// GatewayAPI is the folder that kustomize makes the CRDs of the pinned module from, those of the channel "standard" or
+// "experimental".
+func (c *Cluster) GatewayAPI(ctx context.Context, channel string) (string, error) {
+	dir, err := c.cache.GatewayAPI(ctx)
+	if err != nil || channel == "standard" { // the folder above both is that of the standard channel
+		return dir, err
+	}
+	return filepath.Join(dir, channel), nil
+}
+
+// InstallGatewayAPI applies the CRDs of a channel.
 func (c *Cluster) InstallGatewayAPI(ctx context.Context, channel string) error {
-	channels, err := c.cache.GatewayAPI(ctx)
+	dir, err := c.GatewayAPI(ctx, channel)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(channels, channel)
-	from := "--filename=" + dir
-	if _, err := os.Stat(filepath.Join(dir, "kustomization.yaml")); err == nil { // only one of the channels has it
-		from = "--kustomize=" + dir
-	}
-	if _, err := c.Kubectl(ctx, "apply", "--server-side", from); err != nil {
+	if _, err := c.Kubectl(ctx, "apply", "--server-side", "--kustomize="+dir); err != nil {
 		return err
 	}
 	_, err = c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s",

@@ -28,9 +28,3 @@ func WithClients(options *suite.ConformanceOptions, cfg *rest.Config) error {
 	options.Clientset, err = kubernetes.NewForConfig(cfg)
 	return err
 }
-
-// Address is an IP address as Gateways ask for it.
-func Address(value string) gatewayv1.GatewaySpecAddress {
-	kind := gatewayv1.IPAddressType
-	return gatewayv1.GatewaySpecAddress{Type: &kind, Value: value}
-}

@@ -3,7 +3,6 @@ package conformance
 import (
 	"context"
 	"flag"
-	"io/fs"
 	"testing"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-	"sigs.k8s.io/gateway-api/conformance"
 	conformancetests "sigs.k8s.io/gateway-api/conformance/tests"
 	"sigs.k8s.io/gateway-api/conformance/utils/config"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
@@ -20,8 +18,6 @@ import (
 	"gatehouse.dev/e2e/gatehouse"
 	"gatehouse.dev/e2e/manifest"
 )
-
-const gatewayClass = "gatehouse"
 
 // ports are those of the suite's listeners that an unprivileged process may not bind.
 var ports = gatehouse.PortMap{80: 18080, 81: 18081, 443: 18443}
@@ -58,28 +54,17 @@ func newOptions(t *testing.T) suite.ConformanceOptions {
 	})
 	cluster.Follow(t, process)
 	timeouts, plan := timeoutConfig(), FileMode()
-	options := suite.ConformanceOptions{
-		RoundTripper:    newRoundTripper(ports, timeouts),
-		WebSocketDialer: &webSocketDialer{ports},
-		GRPCClient:      &grpcClient{ports},
-		ManifestFS:      []fs.FS{&conformance.Manifests},
-		ConfigurableOptions: suite.ConfigurableOptions{
-			GatewayClassName:         gatewayClass,
-			ConformanceProfiles:      Profiles(),
-			SupportedFeatures:        plan.Supported(),
-			SkipTests:                plan.Skipped(),
-			RunTest:                  *only,
-			TimeoutConfig:            timeouts,
-			CleanupTestResources:     true,
-			UsableNetworkAddresses:   []gatewayv1.GatewaySpecAddress{Address("127.30.0.1")},
-			UnusableNetworkAddresses: []gatewayv1.GatewaySpecAddress{Address("192.0.2.1")},
-		},
-	}
+	options := Options(plan, *only, Addresses{Usable: "127.30.0.1", Unusable: "192.0.2.1"}, timeouts)
+	options.RoundTripper, options.WebSocketDialer = newRoundTripper(ports, timeouts), &webSocketDialer{ports}
+	options.GRPCClient = &grpcClient{ports}
+	options.ConformanceProfiles = Profiles()
+	options.SupportedFeatures = plan.Supported()
+	options.CleanupTestResources = true
 	if err := WithClients(&options, cluster.RestConfig()); err != nil {
 		t.Fatal(err)
 	}
 	class := &gatewayv1.GatewayClass{
-		ObjectMeta: metav1.ObjectMeta{Name: gatewayClass},
+		ObjectMeta: metav1.ObjectMeta{Name: GatewayClass},
 		Spec:       gatewayv1.GatewayClassSpec{ControllerName: gatehouse.ControllerName},
 	}
 	if err := options.Client.Create(context.Background(), class); err != nil {

@@ -119,6 +119,24 @@ func (j *journey) condition(t *testing.T, object, conditions, kind, status, reas
 	})
 }
 
+// message waits until the message of a condition has all of these words.
+func (j *journey) message(t *testing.T, object, conditions, kind string, words ...string) {
+	t.Helper()
+	query := fmt.Sprintf(`--output=jsonpath={%s[?(@.type=="%s")].message}`, conditions, kind)
+	j.Await(t, fmt.Sprintf("%s of %s to say %q", kind, object, words), func(ctx context.Context) error {
+		text, err := j.Cluster.Kubectl(ctx, "--namespace="+j.namespace, "get", object, query)
+		if err != nil {
+			return err
+		}
+		for _, word := range words {
+			if !strings.Contains(text, word) {
+				return fmt.Errorf("it says %q", text)
+			}
+		}
+		return nil
+	})
+}
+
 const parents = ".status.parents[0].conditions"
 
 // echo asks once and wants the answer of a backend.
@@ -143,4 +161,17 @@ func (j *journey) status(t *testing.T, address, host, path string, header ...str
 		t.Fatal(err)
 	}
 	return response.StatusCode
+}
+
+// proxies waits for so many pods with these labels, all of them ready and none that ends.
+func (j *journey) proxies(t *testing.T, labels string, wanted int) {
+	t.Helper()
+	j.Await(t, fmt.Sprintf("%d proxies", wanted), func(ctx context.Context) error {
+		said, err := j.Cluster.Kubectl(ctx, "--namespace="+j.namespace, "get", "pods", "--selector="+labels,
+			`--output=jsonpath={range .items[*]}{.metadata.deletionTimestamp}{.status.conditions[?(@.type=="Ready")].status} {end}`)
+		if ready := strings.Fields(said); err == nil && (len(ready) != wanted || strings.Trim(said, "True ") != "") {
+			err = fmt.Errorf("they are %q", said)
+		}
+		return err
+	})
 }

@@ -96,14 +96,7 @@ func TestS000_04AnyNamespace(t *testing.T) {
 	b.InstallDefinitions(t)
 	b.Uninstall(t)
 	b.Scratch(t, namespace)
-	chart, err := bed.Chart()
-	if err != nil {
-		t.Fatal(err)
-	}
-	rendered, err := b.Helm(t.Context(), append([]string{"template", bed.Release, chart, "--namespace=" + namespace}, bed.Values...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rendered := b.Render(t, bed.Release, namespace)
 	for _, found := range regexp.MustCompile(`(?m)^\s*namespace: *(\S+)`).FindAllStringSubmatch(rendered, -1) {
 		if strings.Trim(found[1], `"`) != namespace {
 			t.Errorf("the rendered chart says %s", found[0])

@@ -10,6 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
 	"gatehouse.dev/e2e/bed"
 	"gatehouse.dev/e2e/load"
 )
@@ -183,29 +188,84 @@ spec:
 	}
 }
 
-// All routes at once, as `kubectl apply` of a folder does.
-func TestS003_09RoutesInBulkAreAccepted(t *testing.T) {
+// All routes at once, as `sed ... && kubectl apply` of a folder does: each is written once for each change of it.
+func TestS003_09RoutesInBulkAreAcceptedByOneWriteEach(t *testing.T) {
 	const routes = 28
 	j := begin(t, "s003-bulk")
 	j.serve(t)
 	j.put(t, flexGateway)
 	address := j.Programmed(t, j.namespace, "flex-gateway")
-	var all strings.Builder
-	for i := range routes {
-		all.WriteString(route(fmt.Sprintf("route-%d", i), "flex-gateway", "cluster-http", fmt.Sprintf("r%d.cluster.local", i)))
-	}
-	j.put(t, all.String())
-	for i := range routes {
-		j.AwaitEcho(t, address, fmt.Sprintf("r%d.cluster.local", i), "/")
-	}
-	j.Await(t, "the statuses", func(ctx context.Context) error {
-		said, err := j.Cluster.Kubectl(ctx, "--namespace="+j.namespace, "get", "httproutes",
-			`--output=jsonpath={range .items[*]}{.status.parents[*].conditions[?(@.type=="Accepted")].status}{"\n"}{end}`)
-		if accepted := strings.Count(said, "True"); err == nil && accepted != routes {
-			err = fmt.Errorf("%d are accepted", accepted)
+	all := func(domain string) string {
+		var all strings.Builder
+		for i := range routes {
+			all.WriteString(route(fmt.Sprintf("route-%d", i), "flex-gateway", "cluster-http", fmt.Sprintf("r%d.%s", i, domain)))
 		}
-		return err
-	})
+		return all.String()
+	}
+	var events map[string]int
+	for _, domain := range []string{"cluster.local", "your.cluster.local", "your.cluster.local"} {
+		stop := j.watchRoutes(t)
+		j.put(t, all(domain))
+		for i := range routes {
+			j.AwaitEcho(t, address, fmt.Sprintf("r%d.%s", i, domain), "/")
+		}
+		j.Await(t, "the statuses", func(ctx context.Context) error {
+			said, err := j.Cluster.Kubectl(ctx, "--namespace="+j.namespace, "get", "httproutes", `--output=jsonpath={range .items[*]}`+
+				`{.metadata.generation}/{.status.parents[*].conditions[?(@.type=="Accepted")].observedGeneration}`+
+				`{.status.parents[*].conditions[?(@.type=="Accepted")].status}{"\n"}{end}`)
+			if accepted := strings.Count(said, "1/1True") + strings.Count(said, "2/2True"); err == nil && accepted != routes {
+				err = fmt.Errorf("%d are accepted as they are now", accepted)
+			}
+			return err
+		})
+		time.Sleep(3 * time.Second) // nothing more is to happen
+		events = stop()
+		for name, count := range events {
+			if count > 2 { // what the user wrote, and its status
+				t.Errorf("%s was written %d times", name, count)
+			}
+		}
+		t.Logf("hosts of %s: %d routes were written", domain, len(events))
+	}
+	if len(events) > 0 {
+		t.Errorf("routes were written though nothing had changed: %v", events)
+	}
+}
+
+// watchRoutes counts the writes of each route, until the function that it gives is called.
+func (j *journey) watchRoutes(t *testing.T) (stop func() map[string]int) {
+	t.Helper()
+	config, err := j.RESTConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := client.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}).Namespace(j.namespace)
+	now, err := routes.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, err := routes.Watch(t.Context(), metav1.ListOptions{ResourceVersion: now.GetResourceVersion()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan map[string]int, 1)
+	go func() {
+		counts := map[string]int{}
+		for event := range watch.ResultChan() {
+			if object, err := meta.Accessor(event.Object); err == nil {
+				counts[object.GetName()]++
+			}
+		}
+		written <- counts
+	}()
+	return func() map[string]int {
+		watch.Stop()
+		return <-written
+	}
 }
 
 const postRenderer = `
@@ -222,15 +282,7 @@ func TestS003_02And07RenderedChartPassesKustomizeAndServes(t *testing.T) {
 	b.InstallDefinitions(t)
 	b.Uninstall(t)
 	b.Scratch(t, namespace)
-	chart, err := bed.Chart()
-	if err != nil {
-		t.Fatal(err)
-	}
-	arguments := append([]string{"template", "other", chart, "--namespace=" + namespace, "--set=gatewayClass.create=true"}, bed.Values...)
-	rendered, err := b.Helm(t.Context(), arguments...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rendered := b.Render(t, "other", namespace, "--set=gatewayClass.create=true")
 	dir := t.TempDir()
 	write(t, dir, "rendered.yaml", rendered)
 	write(t, dir, "kustomization.yaml", postRenderer)

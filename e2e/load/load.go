@@ -7,6 +7,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ type Config struct {
 	Address string // host:port to connect to
 	Host    string // the Host header
 	Path    string
+	TLS     *tls.Config             // asks over HTTPS; nil for plain HTTP
 	Rate    int                     // requests a second, of all clients together
 	Check   func(body []byte) error // of a 200; nil for any body
 }
@@ -156,9 +158,11 @@ func (l *Load) note(change func(*Result)) {
 func (l *Load) transport(kind client) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!kind.http2)
-	protocols.SetUnencryptedHTTP2(kind.http2)
+	protocols.SetUnencryptedHTTP2(kind.http2 && l.cfg.TLS == nil)
+	protocols.SetHTTP2(kind.http2 && l.cfg.TLS != nil)
 	return &http.Transport{
 		Protocols:          protocols,
+		TLSClientConfig:    l.cfg.TLS.Clone(),         // nil of nil
 		DisableKeepAlives:  kind.fresh && !kind.http2, // over HTTP/2 it would only be a header
 		DisableCompression: true,
 		MaxIdleConns:       1,
@@ -201,6 +205,9 @@ func (l *Load) ask(transport *http.Transport, kind client) error {
 
 func (l *Load) request(ctx context.Context, kind client) (*http.Request, error) {
 	url := "http://" + l.cfg.Host + l.cfg.Path
+	if l.cfg.TLS != nil {
+		url = "https://" + l.cfg.Host + l.cfg.Path
+	}
 	if kind.slowness > 0 {
 		url += "?delay=" + kind.slowness.String()
 	}

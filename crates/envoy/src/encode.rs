@@ -31,6 +31,7 @@ pub use secret::secret;
 /// Names of HTTP filters, in filter lists and in `typed_per_filter_config`.
 pub(crate) mod filter {
     pub(crate) const CORS: &str = "envoy.filters.http.cors";
+    pub(crate) const EXTERNAL_AUTH: &str = "envoy.filters.http.ext_authz";
     pub(crate) const ROUTER: &str = "envoy.filters.http.router";
     pub(crate) const STATEFUL_SESSION: &str = "envoy.filters.http.stateful_session";
 }

@@ -290,6 +290,7 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         names,
         [
             ("envoy.filters.http.cors", true),
+            ("envoy.filters.http.ext_authz", true),
             ("envoy.filters.http.stateful_session", true),
             ("envoy.filters.http.router", false),
         ]

@@ -12,6 +12,7 @@
 
 mod admission;
 mod config;
+mod counted;
 mod freshness;
 mod hearing;
 mod notes;
@@ -47,6 +48,7 @@ use crate::run::{ipv6, wait_for_signal};
 use admission::{Accounts, Gatekeeper};
 use config::Placement;
 pub(crate) use config::{ControllerConfig, LogFormat};
+use counted::StatusWrites;
 use pods::Pods;
 use thread::{Core, Input, PlanNews, Sinks};
 
@@ -103,6 +105,7 @@ pub(crate) async fn controller(args: ControllerArgs, config: ControllerConfig) -
     let sinks = base.sinks(&config, &pod, planned, accounts.clone());
     let parts = freshness::Parts { source: sinks.source.clone(), inbox: base.inbox.clone() };
     let fresh = freshness::follow(base.leader.watch(), parts, sinks.caught_up.subscribe());
+    registry.register(Box::new(StatusWrites::new(sinks.statuses.clone())?))?;
     let core = Core::new(plane, sinks);
     let graph = std::thread::Builder::new()
         .name("gatehouse-graph".to_owned())

@@ -147,6 +147,36 @@ pub struct Cors {
     pub max_age: u32,
 }
 
+/// `HTTPExternalAuthFilter`: each request is first shown to a server, which lets it pass or answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExternalAuth {
+    /// The server's cluster; of HTTP/2 where the server speaks gRPC.
+    pub cluster: ClusterName,
+    /// What the server speaks, and what it is told.
+    pub protocol: AuthProtocol,
+    /// Bytes of the body that the server gets; requests with a longer one are refused. Zero: it gets no body.
+    pub body_limit: u32,
+}
+
+/// What an authorization server speaks. Header names are compared without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum AuthProtocol {
+    /// Envoy's `ext_authz` service.
+    Grpc {
+        /// Request headers that it gets; empty: all.
+        request_headers: Vec<Arc<str>>,
+    },
+    /// Requests with the method and path of the client's; 200 lets it pass.
+    Http {
+        /// Stands before the path; empty, or from one slash to no slash.
+        path_prefix: Arc<str>,
+        /// Request headers that it gets beside `Host`, `Content-Length` and `Authorization`.
+        request_headers: Vec<Arc<str>>,
+        /// Headers of its answer that the backend gets; empty: all.
+        response_headers: Vec<Arc<str>>,
+    },
+}
+
 /// `HTTPRouteTimeouts`; a zero duration means no limit, `None` means the default (15 s for the request).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Timeouts {
@@ -201,6 +231,8 @@ pub struct Filters {
     pub mirrors: Vec<Mirror>,
     /// CORS.
     pub cors: Option<Cors>,
+    /// External authorization.
+    pub auth: Option<Arc<ExternalAuth>>,
 }
 
 /// Where a share of the requests goes.

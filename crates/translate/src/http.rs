@@ -8,10 +8,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use gatehouse_api::types::{
-    BackendRef, CookieLifetimeType, GRPCRouteRule, HTTPRouteRetry, HTTPRouteRule, HTTPRouteTimeouts,
-    RouteFilter, SessionPersistence as ApiSession, SessionPersistenceType,
+    BackendObjectReference, BackendRef, CookieLifetimeType, GRPCRouteRule, HTTPRouteRetry, HTTPRouteRule,
+    HTTPRouteTimeouts, RouteFilter, SessionPersistence as ApiSession, SessionPersistenceType,
 };
 use gatehouse_engine::Reads;
+use gatehouse_model::backend::{ClusterName, Protocol};
 use gatehouse_model::http::{
     Action, Filters, HttpMatch, Redirect, Retry, SessionPersistence, Target, Timeouts, WeightedBackend,
 };
@@ -180,14 +181,21 @@ impl<'a> Lowering<'a> {
     }
 
     /// The cluster of a reference; the first failure becomes the route's `ResolvedRefs`.
-    fn cluster(
+    fn cluster(&mut self, reads: &mut Reads, reference: &BackendObjectReference) -> Result<ClusterName, ()> {
+        self.cluster_of(reads, reference, None)
+    }
+
+    /// The same where the protocol does not depend on the backend.
+    fn cluster_of(
         &mut self,
         reads: &mut Reads,
-        reference: &gatehouse_api::types::BackendObjectReference,
-    ) -> Result<gatehouse_model::backend::ClusterName, ()> {
+        reference: &BackendObjectReference,
+        protocol: Option<Protocol>,
+    ) -> Result<ClusterName, ()> {
         let from = Referrer { namespace: &self.key.object.namespace, kind: self.key.kind };
         match resolve((self.facts, self.config), reads, from, reference) {
             Ok(key) => {
+                let key = ClusterKey { protocol: protocol.unwrap_or(key.protocol), ..key };
                 let name = names::cluster(&key);
                 self.clusters.insert(key);
                 Ok(name)

@@ -131,7 +131,7 @@ fn check_kind(at: &str, group: &str, kind: &str) -> Result<(), Problem> {
 fn source(facts: &Facts, reads: &mut Reads, at: &str, name: NamespacedName) -> Result<Source, Problem> {
     match facts.proxies.get(reads, &name) {
         Some(spec) => Ok(Source { name, spec: spec.clone() }),
-        None => Err(invalid(format!("{at}: EnvoyProxy {name} does not exist"))),
+        None => Err(invalid(format!("{at}: EnvoyProxy {name} does not exist, or its CRD is not installed"))),
     }
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"testing"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-	upstream "sigs.k8s.io/gateway-api/conformance"
 	conformancetests "sigs.k8s.io/gateway-api/conformance/tests"
 	"sigs.k8s.io/gateway-api/conformance/utils/config"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
@@ -31,7 +29,6 @@ import (
 )
 
 const (
-	gatewayClass = "gatehouse"
 	// usable is an address of the external pool that MetalLB, which begins with the first, does not give away by itself.
 	usable = "172.30.20.240"
 	// unusable is in no pool.
@@ -70,7 +67,7 @@ func install(t *testing.T) *bed.Bed {
 		t.Fatal(err)
 	}
 	b.Install(t, "--wait", "--timeout=5m", "--set=placement="+*placement,
-		"--set=gatewayClass.create=true,gatewayClass.name="+gatewayClass,
+		"--set=gatewayClass.create=true,gatewayClass.name="+conformance.GatewayClass,
 		fmt.Sprint("--set-string=podAnnotations.run=", time.Now().Unix()))
 	return b
 }
@@ -81,20 +78,9 @@ func newOptions(t *testing.T, b *bed.Bed) suite.ConformanceOptions {
 	plan, timeouts := conformance.Cluster(*placement), config.DefaultTimeoutConfig()
 	// A namespace ends with its pods, and those take the time to drain.
 	timeouts.DeleteTimeout = bed.Patience
-	options := suite.ConformanceOptions{
-		ManifestFS: []fs.FS{&upstream.Manifests},
-		ConfigurableOptions: suite.ConfigurableOptions{
-			GatewayClassName:         gatewayClass,
-			ConformanceProfiles:      suite.ParseConformanceProfilesSlice(*profiles),
-			SkipTests:                plan.Skipped(),
-			RunTest:                  *only,
-			TimeoutConfig:            timeouts,
-			CleanupBaseResources:     cleanup,
-			CleanupTestResources:     cleanup,
-			UsableNetworkAddresses:   []gatewayv1.GatewaySpecAddress{conformance.Address(usable)},
-			UnusableNetworkAddresses: []gatewayv1.GatewaySpecAddress{conformance.Address(unusable)},
-		},
-	}
+	options := conformance.Options(plan, *only, conformance.Addresses{Usable: usable, Unusable: unusable}, timeouts)
+	options.ConformanceProfiles = suite.ParseConformanceProfilesSlice(*profiles)
+	options.CleanupBaseResources, options.CleanupTestResources = cleanup, cleanup
 	cfg, err := b.RESTConfig()
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +103,8 @@ func newOptions(t *testing.T, b *bed.Bed) suite.ConformanceOptions {
 // supportedFeatures waits until the GatewayClass is accepted, and reads what it claims.
 func supportedFeatures(ctx context.Context, c client.Client) (sets.Set[features.FeatureName], error) {
 	var class gatewayv1.GatewayClass
-	err := cluster.Poll(ctx, bed.Patience, "GatewayClass "+gatewayClass, func(ctx context.Context) error {
-		if err := c.Get(ctx, client.ObjectKey{Name: gatewayClass}, &class); err != nil {
+	err := cluster.Poll(ctx, bed.Patience, "GatewayClass "+conformance.GatewayClass, func(ctx context.Context) error {
+		if err := c.Get(ctx, client.ObjectKey{Name: conformance.GatewayClass}, &class); err != nil {
 			return err
 		}
 		if !meta.IsStatusConditionTrue(class.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)) {

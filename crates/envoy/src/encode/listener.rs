@@ -11,6 +11,8 @@ use envoy_types::pb::envoy::config::core::v3::{
     Address, Http2ProtocolOptions, HttpProtocolOptions, TransportSocket, transport_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3 as pb;
+use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
+use envoy_types::pb::envoy::extensions::filters::http::composite::v3::Composite;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::Cors;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSession;
@@ -23,11 +25,12 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     http_filter,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use gatehouse_model::Hostname;
 use gatehouse_model::listener::{EnvoyListener, FilterChain, IpFamily, TlsTermination};
 use prost::{Message, Name};
 
-use super::{access_log, ads, any, bool_value, filter, socket, socket_address, u32_value};
+use super::{access_log, ads, any, bool_value, extension, filter, socket, socket_address, u32_value};
 
 const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
 const HTTP2_CONCURRENT_STREAMS: u32 = 100;
@@ -145,6 +148,8 @@ fn connection_manager(listener: &EnvoyListener, chain: &FilterChain) -> HttpConn
 fn http_filters() -> Vec<HttpFilter> {
     vec![
         switchable(filter::CORS, &Cors::default()),
+        // Its whole configuration is the route's: what it asks, of whom, and what it says of the request.
+        switchable(filter::EXTERNAL_AUTH, &by_route()),
         switchable(filter::STATEFUL_SESSION, &StatefulSession::default()),
         HttpFilter {
             name: filter::ROUTER.to_owned(),
@@ -163,6 +168,15 @@ fn switchable<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
         config_type: Some(http_filter::ConfigType::TypedConfig(any(config))),
         disabled: true,
         ..HttpFilter::default()
+    }
+}
+
+/// A place for a filter that each route brings along: it matches nothing here.
+fn by_route() -> ExtensionWithMatcher {
+    ExtensionWithMatcher {
+        extension_config: Some(extension("composite", &Composite::default())),
+        xds_matcher: Some(Matcher::default()),
+        ..ExtensionWithMatcher::default()
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 
 mod action;
+mod auth;
 mod filters;
 mod headers;
 mod matching;
@@ -40,7 +41,7 @@ pub struct RouteFragments {
     /// Entries of `VirtualHost.routes`, each with tag and length: concatenation of such bytes, in order of
     /// precedence, is the field.
     pub bytes: Bytes,
-    /// Every cluster that the routes name, mirrors included; sorted, without duplicates.
+    /// Every cluster that the routes name, those of mirrors and authorization servers included; sorted, without duplicates.
     pub clusters: Vec<ClusterName>,
     /// How long a request may use these clusters: the request's time limit, [`UNLIMITED`] when there is none,
     /// zero when nothing is forwarded.
@@ -128,18 +129,16 @@ fn metadata(provenance: &Provenance) -> Vec<u8> {
 }
 
 fn clusters(shares: &[Share<'_>]) -> Vec<ClusterName> {
-    let mut clusters: Vec<ClusterName> = shares
-        .iter()
-        .filter_map(|share| match &share.outcome {
-            Outcome::Forward(forward) => Some(forward),
-            Outcome::Redirect(_) | Outcome::Respond(_) => None,
-        })
-        .flat_map(|forward| {
-            let targets = forward.targets.iter().map(|target| target.cluster);
-            targets.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
-        })
-        .cloned()
-        .collect();
+    let forwards = shares.iter().filter_map(|share| match &share.outcome {
+        Outcome::Forward(forward) => Some(forward),
+        Outcome::Redirect(_) | Outcome::Respond(_) => None,
+    });
+    let backends = forwards.flat_map(|forward| {
+        let targets = forward.targets.iter().map(|target| target.cluster);
+        targets.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
+    });
+    let auth = shares.iter().filter_map(|share| Some(&share.auth()?.cluster));
+    let mut clusters: Vec<ClusterName> = backends.chain(auth).cloned().collect();
     clusters.sort();
     clusters.dedup();
     clusters

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gatehouse_model::http::{
-    Action, Cors, Filters, Header, HeaderMods, HttpMatch, HttpRoute, NamedMatch, PathMatch, PathModifier,
-    Redirect, SessionPersistence, Target, ValueMatch, WeightedBackend,
+    Action, AuthProtocol, Cors, ExternalAuth, Filters, Header, HeaderMods, HttpMatch, HttpRoute, NamedMatch,
+    PathMatch, PathModifier, Redirect, SessionPersistence, Target, ValueMatch, WeightedBackend,
 };
 
 use super::re2;
@@ -109,7 +109,10 @@ fn filters(at: &str, filters: &Filters, matched: &PathMatch) -> Check {
             return Err(Invalid::new(format!("{at}.fraction.denominator"), "a denominator is not zero"));
         }
     }
-    filters.cors.as_ref().map_or(Ok(()), |policy| cors(&format!("{at}.cors"), policy))
+    if let Some(policy) = &filters.cors {
+        cors(&format!("{at}.cors"), policy)?;
+    }
+    filters.auth.as_deref().map_or(Ok(()), |auth| external_auth(&format!("{at}.externalAuth"), auth))
 }
 
 /// `Host` of a request can be set, which becomes a rewrite; Envoy changes it in no other way.
@@ -174,6 +177,26 @@ fn cors(at: &str, cors: &Cors) -> Check {
         }
     }
     Ok(())
+}
+
+fn external_auth(at: &str, auth: &ExternalAuth) -> Check {
+    length(&format!("{at}.backendRef"), &auth.cluster.0, 1, usize::MAX)?;
+    let names = |list: &str, names: &[Arc<str>]| {
+        names.iter().try_for_each(|name| token(&format!("{at}.{list}[{name}]"), name))
+    };
+    match &auth.protocol {
+        AuthProtocol::Grpc { request_headers } => names("grpc.allowedHeaders", request_headers),
+        AuthProtocol::Http { path_prefix, request_headers, response_headers } => {
+            if !path_prefix.is_empty() {
+                if !path_prefix.starts_with('/') {
+                    return Err(Invalid::new(format!("{at}.http.path"), "a path starts with '/'"));
+                }
+                plain_path(&format!("{at}.http.path"), path_prefix)?;
+            }
+            names("http.allowedHeaders", request_headers)?;
+            names("http.allowedResponseHeaders", response_headers)
+        }
+    }
 }
 
 fn session(session: &SessionPersistence) -> Check {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use gatehouse_model::backend::ClusterName;
 use gatehouse_model::http::{
-    Action, Cors, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror, NamedMatch, PathMatch,
-    PathModifier, Provenance, Redirect, Retry, SessionPersistence, Target, Timeouts, UrlRewrite, ValueMatch,
-    WeightedBackend,
+    Action, AuthProtocol, Cors, ExternalAuth, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror,
+    NamedMatch, PathMatch, PathModifier, Provenance, Redirect, Retry, SessionPersistence, Target, Timeouts,
+    UrlRewrite, ValueMatch, WeightedBackend,
 };
 use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 use proptest::collection::vec;
@@ -96,6 +96,21 @@ fn cors() -> impl Strategy<Value = Cors> {
     )
 }
 
+fn external_auth() -> impl Strategy<Value = ExternalAuth> {
+    let names = || vec(token(), 0..2);
+    let protocol = prop_oneof![
+        names().prop_map(|request_headers| AuthProtocol::Grpc { request_headers }),
+        (url_path(), names(), names()).prop_map(|(path_prefix, request_headers, response_headers)| {
+            AuthProtocol::Http { path_prefix, request_headers, response_headers }
+        }),
+    ];
+    ("[a-c]", protocol, any::<u32>()).prop_map(|(cluster, protocol, body_limit)| ExternalAuth {
+        cluster: ClusterName(cluster.into()),
+        protocol,
+        body_limit,
+    })
+}
+
 fn filters() -> impl Strategy<Value = Filters> {
     let mirror = (token(), option::of((any::<u32>(), any::<u32>()))).prop_map(|(cluster, share)| Mirror {
         cluster: ClusterName(cluster),
@@ -109,17 +124,19 @@ fn filters() -> impl Strategy<Value = Filters> {
         option::weighted(0.2, redirect()),
         vec(mirror, 0..2),
         option::of(cors()),
+        option::weighted(0.2, external_auth()),
     )
-        .prop_map(|(request_headers, response_headers, hostname, path, redirect, mirrors, cors)| {
-            Filters {
+        .prop_map(
+            |(request_headers, response_headers, hostname, path, redirect, mirrors, cors, auth)| Filters {
                 request_headers,
                 response_headers,
                 rewrite: UrlRewrite { hostname, path },
                 redirect,
                 mirrors,
                 cors,
-            }
-        })
+                auth: auth.map(Arc::new),
+            },
+        )
 }
 
 fn action() -> impl Strategy<Value = Action> {

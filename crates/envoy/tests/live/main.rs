@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ads;
+mod auth;
 mod client;
 mod cors;
 mod grpc;

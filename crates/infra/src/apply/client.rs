@@ -34,7 +34,7 @@ impl Failure {
     fn new(verb: &str, what: &str, error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
-                Self { code: Some(status.code), words: format!("{verb} {what}: {}", status.message) }
+                Self { code: Some(status.code), words: format!("{verb} {what}: {}", advised(&status)) }
             }
             other => Self { code: None, words: format!("{verb} {what}: {other}") },
         }
@@ -53,6 +53,18 @@ impl Failure {
     pub(super) fn is_transient(&self) -> bool {
         self.code.is_none_or(|code| code == 409 || code == 429 || code >= 500)
     }
+}
+
+/// The API server's words, and what to do where access rules are in the way. Quotas and admission forbid as well, and say
+/// themselves what they mean.
+fn advised(status: &kube::core::Status) -> String {
+    let said = &status.message;
+    if status.code == 403 && said.contains(" cannot ") && said.contains(" resource ") {
+        return format!(
+            "not permitted; add this verb and resource to the Roles and ClusterRoles of the controller ({said})"
+        );
+    }
+    said.clone()
 }
 
 #[derive(Deserialize)]
@@ -232,4 +244,23 @@ fn request(
         .header(header::CONTENT_TYPE, kind)
         .header(header::ACCEPT, "application/json")
         .body(body.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advised;
+
+    fn forbidden(message: &str) -> String {
+        let status = kube::core::Status { code: 403, message: message.to_owned(), ..Default::default() };
+        advised(&status)
+    }
+
+    #[test]
+    fn missing_right_says_what_to_grant_and_a_quota_does_not() {
+        let said = r#"deployments.apps "eg" is forbidden: User "u" cannot patch resource "deployments" in API group "apps""#;
+        assert!(forbidden(said).starts_with("not permitted; add this verb"));
+        assert!(forbidden(said).contains(said));
+        let quota = r#"services "eg" is forbidden: exceeded quota: small"#;
+        assert_eq!(forbidden(quota), quota);
+    }
 }

@@ -138,6 +138,13 @@ impl Director {
             }
             (Some(version), None) => {
                 self.sink.health.clear(&subject);
+                if self.synced {
+                    tracing::info!(
+                        kind = kind.name,
+                        version,
+                        "the CRD is there: its objects count from now on"
+                    );
+                }
                 let running = self.start(kind, version);
                 self.running.insert(id, running);
             }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    CORS, FilterType, HTTPHeader, HTTPHeaderFilter, HTTPPathModifier, PathModifierType, RequestMirror,
-    RequestRedirect, RouteFilter, URLRewrite,
+    CORS, ExternalAuth as ApiAuth, ExternalAuthProtocol, FilterType, HTTPHeader, HTTPHeaderFilter,
+    HTTPPathModifier, PathModifierType, RequestMirror, RequestRedirect, RouteFilter, URLRewrite,
 };
 use gatehouse_engine::Reads;
+use gatehouse_model::backend::Protocol;
 use gatehouse_model::http::{
-    Cors, Filters, Fraction, HeaderMods, Mirror, PathModifier, Redirect, UrlRewrite,
+    AuthProtocol, Cors, ExternalAuth, Filters, Fraction, HeaderMods, Mirror, PathModifier, Redirect,
+    UrlRewrite,
 };
 
 use super::Lowering;
@@ -49,7 +51,12 @@ impl Lowering<'_> {
             }
             FilterType::Cors => out.cors = filter.cors.as_ref().map(cors),
             FilterType::ExtensionRef => return self.extension(filter),
-            other @ (FilterType::ExternalAuth | FilterType::Other(_)) => {
+            FilterType::ExternalAuth => {
+                let Some(auth) = &filter.external_auth else { return true };
+                out.auth = self.external_auth(reads, auth).map(Arc::new);
+                return out.auth.is_some();
+            }
+            other @ FilterType::Other(_) => {
                 self.unsupport(Problem::new("UnsupportedValue", format!("filter {other} is not supported")));
                 return false;
             }
@@ -66,6 +73,34 @@ impl Lowering<'_> {
         false
     }
 
+    /// `None` when its server cannot be asked: then nothing passes.
+    fn external_auth(&mut self, reads: &mut Reads, auth: &ApiAuth) -> Option<ExternalAuth> {
+        let (protocol, spoken) = match &auth.protocol {
+            ExternalAuthProtocol::Grpc => {
+                let config = auth.grpc.as_ref();
+                let request_headers = config.map(|c| names(&c.allowed_headers)).unwrap_or_default();
+                (AuthProtocol::Grpc { request_headers }, Some(Protocol::H2c))
+            }
+            ExternalAuthProtocol::Http => {
+                let config = auth.http.clone().unwrap_or_default();
+                let protocol = AuthProtocol::Http {
+                    path_prefix: path_prefix(config.path.as_deref().unwrap_or_default()),
+                    request_headers: names(&config.allowed_headers),
+                    response_headers: names(&config.allowed_response_headers),
+                };
+                (protocol, None)
+            }
+            other @ ExternalAuthProtocol::Other(_) => {
+                let message = format!("externalAuth.protocol {other} is not supported");
+                self.unsupport(Problem::new("UnsupportedValue", message));
+                return None;
+            }
+        };
+        let cluster = self.cluster_of(reads, &auth.backend_ref, spoken).ok()?;
+        let body_limit = auth.forward_body.map_or(0, |body| body.max_size);
+        Some(ExternalAuth { cluster, protocol, body_limit })
+    }
+
     /// A mirror whose backend does not resolve is left out; the request itself goes on.
     fn mirror(&mut self, reads: &mut Reads, mirror: &RequestMirror) -> Option<Mirror> {
         let cluster = self.cluster(reads, &mirror.backend_ref).ok()?;
@@ -79,6 +114,10 @@ impl Lowering<'_> {
         };
         Some(Mirror { cluster, fraction })
     }
+}
+
+fn names(names: &[String]) -> Vec<Arc<str>> {
+    names.iter().map(|name| name.as_str().into()).collect()
 }
 
 fn header_mods(filter: &HTTPHeaderFilter) -> HeaderMods {
@@ -101,6 +140,14 @@ fn path_modifier(modifier: &HTTPPathModifier) -> PathModifier {
     }
 }
 
+/// One slash ahead and none at the end: the client's path follows.
+fn path_prefix(path: &str) -> Arc<str> {
+    match path.trim_matches('/') {
+        "" => Arc::default(),
+        path => format!("/{path}").into(),
+    }
+}
+
 fn redirect(redirect: &RequestRedirect) -> Redirect {
     Redirect {
         scheme: redirect.scheme.as_deref().map(Arc::from),
@@ -119,13 +166,12 @@ fn rewrite(rewrite: &URLRewrite) -> UrlRewrite {
 }
 
 fn cors(cors: &CORS) -> Cors {
-    let list = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
     Cors {
-        allow_origins: list(&cors.allow_origins),
+        allow_origins: names(&cors.allow_origins),
         allow_credentials: cors.allow_credentials.unwrap_or(false),
-        allow_methods: list(&cors.allow_methods),
-        allow_headers: list(&cors.allow_headers),
-        expose_headers: list(&cors.expose_headers),
+        allow_methods: names(&cors.allow_methods),
+        allow_headers: names(&cors.allow_headers),
+        expose_headers: names(&cors.expose_headers),
         max_age: cors.max_age.unwrap_or(5),
     }
 }

@@ -157,7 +157,9 @@ pub(crate) fn decode(resource: &Resource) -> Value {
 
 /// Clusters that the routes of a virtual host name.
 fn clusters_of(json: &Value) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> = strings_at(json, "cluster").into_iter().collect();
+    // The second is how a gRPC service is named.
+    let mut found: BTreeSet<String> =
+        ["cluster", "cluster_name"].iter().flat_map(|field| strings_at(json, field)).collect();
     visit(json, &mut |key, value| {
         if key == "weighted_clusters" {
             let clusters = value["clusters"].as_array().into_iter().flatten();

@@ -11,22 +11,24 @@ use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use gatehouse_model::http::{Cors, HttpRoute, SessionPersistence};
 use prost::Message;
 
+use super::auth;
 use super::matching::{exact, safe_regex};
 use super::plan::{Outcome, Share};
 use crate::encode::{any, bool_value, duration, extension, filter};
 
-/// Entries of `Route.typed_per_filter_config`, sorted by name. Only for what is forwarded: in front of redirects
-/// and direct responses Envoy's filters do nothing.
+/// Entries of `Route.typed_per_filter_config`, sorted by name. CORS and sessions only for what is forwarded: in front of
+/// redirects and direct responses these filters of Envoy do nothing.
 pub(super) fn per_filter_config(route: &HttpRoute, share: &Share<'_>) -> Vec<(&'static str, Vec<u8>)> {
-    if !matches!(share.outcome, Outcome::Forward(_)) {
-        return Vec::new();
-    }
-    let cors = share.cors.map(|cors| (filter::CORS, any(&cors_policy(cors)).encode_to_vec()));
-    let session = route
-        .session
-        .as_deref()
-        .map(|session| (filter::STATEFUL_SESSION, any(&per_route_session(session)).encode_to_vec()));
-    cors.into_iter().chain(session).collect()
+    let forwarded = matches!(share.outcome, Outcome::Forward(_));
+    let cors = share.cors.filter(|_| forwarded).map(cors_policy);
+    let auth = share.auth().map(auth::per_route);
+    let session = route.session.as_deref().filter(|_| forwarded).map(per_route_session);
+    let entries = [
+        cors.map(|config| (filter::CORS, any(&config))),
+        auth.map(|config| (filter::EXTERNAL_AUTH, any(&config))),
+        session.map(|config| (filter::STATEFUL_SESSION, any(&config))),
+    ];
+    entries.into_iter().flatten().map(|(name, config)| (name, config.encode_to_vec())).collect()
 }
 
 /// Envoy answers a preflight with the origin, method and headers that it asks for where `*` is allowed, as

@@ -1,13 +1,14 @@
 //! Which share of the requests of a rule has which outcome.
 //!
 //! Backends that differ only in headers and host share one Envoy route with weighted clusters. Other
-//! differences (a redirect, a path, a mirror, CORS, an invalid backend) need a route each. Envoy draws one
+//! differences (a redirect, a path, a mirror, CORS, authorization, an invalid backend) need a route each. Envoy draws one
 //! random value per request and compares it with the `runtime_fraction` of every route it tries, so
 //! cumulative thresholds in consecutive routes split the requests exactly; the last route takes the rest.
 
 use gatehouse_model::backend::ClusterName;
 use gatehouse_model::http::{
-    Action, Cors, Filters, Fraction, HttpRoute, Mirror, PathModifier, Redirect, Target, WeightedBackend,
+    Action, Cors, ExternalAuth, Filters, Fraction, HttpRoute, Mirror, PathModifier, Redirect, Target,
+    WeightedBackend,
 };
 
 use super::headers::Mods;
@@ -48,6 +49,14 @@ pub(super) struct Share<'a> {
     pub(super) outcome: Outcome<'a>,
     pub(super) response: Mods,
     pub(super) cors: Option<&'a Cors>,
+    pub(super) auth: Option<&'a ExternalAuth>,
+}
+
+impl Share<'_> {
+    /// Who is asked about the requests. What is answered with a fixed status tells nobody anything.
+    pub(super) fn auth(&self) -> Option<&ExternalAuth> {
+        self.auth.filter(|_| !matches!(self.outcome, Outcome::Respond(_)))
+    }
 }
 
 /// The shares of a route in the order in which Envoy tries them; at least one.
@@ -63,7 +72,13 @@ pub(super) fn shares(route: &HttpRoute) -> Vec<Share<'_>> {
 }
 
 fn whole<'a>(rule: &'a Filters, outcome: Outcome<'a>) -> Share<'a> {
-    Share { threshold: None, outcome, response: Mods::of(&rule.response_headers), cors: rule.cors.as_ref() }
+    Share {
+        threshold: None,
+        outcome,
+        response: Mods::of(&rule.response_headers),
+        cors: rule.cors.as_ref(),
+        auth: rule.auth.as_deref(),
+    }
 }
 
 fn forward<'a>(route: &'a HttpRoute, backends: &'a [WeightedBackend]) -> Vec<Share<'a>> {
@@ -86,6 +101,7 @@ fn differs_in_headers_only(backend: &WeightedBackend) -> bool {
         && filters.rewrite.path.is_none()
         && filters.mirrors.is_empty()
         && filters.cors.is_none()
+        && filters.auth.is_none()
 }
 
 fn single<'a>(rule: &'a Filters, backend: &'a WeightedBackend, threshold: Option<u32>) -> Share<'a> {
@@ -108,7 +124,8 @@ fn single<'a>(rule: &'a Filters, backend: &'a WeightedBackend, threshold: Option
             }],
         }),
     };
-    Share { threshold, outcome, response, cors: own.cors.as_ref().or(rule.cors.as_ref()) }
+    let cors = own.cors.as_ref().or(rule.cors.as_ref());
+    Share { threshold, outcome, response, cors, auth: own.auth.as_deref().or(rule.auth.as_deref()) }
 }
 
 /// Headers and host go to the clusters only when one of them has its own: then the changes of the rule come
