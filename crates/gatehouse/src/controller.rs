@@ -215,7 +215,7 @@ impl Base {
 fn role(config: &ControllerConfig, pod: &Pod) -> String {
     let (namespace, release) = (&pod.namespace, &config.leader_election.lease);
     format!(
-        "the controller's rights (by the chart's names ClusterRole \"{namespace}:{release}\", in single namespaces Role \
+        "the Roles and ClusterRoles of the controller (by the chart's names ClusterRole \"{namespace}:{release}\", in single namespaces Role \
          \"{release}-namespace\", in its own also Role \"{release}\")"
     )
 }

@@ -199,10 +199,7 @@ impl Supervisor {
             }
             Seen::Failed(failure) => {
                 let advice = match failure.code {
-                    Some(403) => {
-                        "; give the controller's Role or ClusterRole get, list and watch for it: pods are made and repaired \
-                         only when everything of theirs is seen"
-                    }
+                    Some(403) => "; pods are made and repaired only when all that is theirs is seen",
                     _ => "",
                 };
                 self.complain(format!("infrastructure is not watched: {failure}{advice}"));
