@@ -87,10 +87,10 @@ unit-test: envoy ## Run the Rust tests, golden cases included
 
 # The programs come from the cluster's cache. Without them, and without root, the other tests still run: these are behind
 # a cargo feature.
-.PHONY: apiserver-test
-apiserver-test: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/tools/debian-*/usr/bin/etcd)),$(shell command -v etcd))
-apiserver-test: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
-apiserver-test: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go mod download sigs.k8s.io/gateway-api && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
+.PHONY: apiserver-test bench-controller
+apiserver-test bench-controller: export GATEHOUSE_ETCD ?= $(or $(lastword $(wildcard $(CACHE)/tools/debian-*/usr/bin/etcd)),$(shell command -v etcd))
+apiserver-test bench-controller: export GATEHOUSE_KUBE_APISERVER ?= $(lastword $(wildcard $(CACHE)/tools/kubernetes-*/kube-apiserver))
+apiserver-test bench-controller: export GATEHOUSE_GATEWAY_API ?= $(shell cd e2e && go mod download sigs.k8s.io/gateway-api && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)
 apiserver-test: ## Run the tests against a real kube-apiserver and etcd, which `make cluster-up` installs
 	@cargo test $(LOCKED) --package gatehouse-kube --package gatehouse-infra --features apiserver-tests --test apiserver
 
@@ -99,8 +99,9 @@ doc: ## Build the API documentation; a warning is an error
 	@RUSTDOCFLAGS="--deny warnings" cargo doc $(LOCKED) --workspace --no-deps
 
 .PHONY: schema-check
-schema-check: ## Check that the embedded schema table matches the pinned Gateway API module
+schema-check: ## Check that the embedded schema table and the chart's table of values are current
 	@cargo xtask schema --check
+	cargo xtask chart --check
 
 .PHONY: e2e-test
 e2e-test: envoy ## Run the Go tests against the built binary and a real Envoy
@@ -128,6 +129,10 @@ deny: cargo-deny ## Check licences, bans and sources of the dependencies, and ad
 bench: envoy release ## Run the benchmarks (docs/benchmarks.md says what they mean)
 	@cargo bench $(LOCKED) --package gatehouse-translate --package gatehouse-xds
 	cd e2e && GATEHOUSE_BIN="$(BUILT)/release/gatehouse" go run ./cmd/bench -routes 100,1000,3000
+
+bench-controller: release ## Measure the controller with 10,000 routes on a real kube-apiserver (ROUTES=10000)
+	@export GATEHOUSE_BIN="$(BUILT)/release/gatehouse"
+	cargo run $(LOCKED) --package gatehouse-kube --features apiserver-tests --example scale -- $(or $(ROUTES),10000)
 
 ##@ Cluster
 
@@ -196,7 +201,7 @@ chart: ## Complete the chart, with its custom resource definitions, in target/ch
 	@cargo xtask chart --package "$(BUILT)/chart"
 	echo "$(BUILT)/chart/gatehouse"
 
-# The manifest is what the chart renders without values: whoever has no Helm installs the same.
+# The manifest is what the chart renders without values: whoever has no Helm installs the same. `make smoke-test` checks it.
 HELM ?= helm
 .PHONY: manifests
 manifests: ## Render manifests/install.yaml and the chart's table of values (needs HELM)

@@ -5,6 +5,7 @@ package smoke
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,24 @@ func TestQuickstartIsServedAndOutlivesItsController(t *testing.T) {
 	t.Logf("controllers deleted: %v", result)
 	if result.Failed > 0 {
 		t.Error("requests failed while all controllers were deleted")
+	}
+}
+
+// What is installed without Helm is what the chart renders: `make manifests` after a change of the chart.
+func TestManifestIsWhatTheChartRenders(t *testing.T) {
+	b := bed.Attach(t)
+	committed, err := os.ReadFile(bed.Root("manifests", "install.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err := b.Helm(t.Context(), "template", bed.Release, bed.Root("charts", "gatehouse"), "--namespace="+bed.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Before it stands the namespace, which a chart does not make.
+	_, objects, found := strings.Cut(string(committed), "  name: "+bed.Namespace+"\n")
+	if !found || strings.TrimSpace(objects) != strings.TrimSpace(rendered) {
+		t.Error("manifests/install.yaml is not what charts/gatehouse renders: run `make manifests`")
 	}
 }
 

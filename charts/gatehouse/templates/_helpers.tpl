@@ -55,6 +55,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- /* The names of a list of {name}, as JSON. */}}
+{{- define "gatehouse.names" -}}
+{{- $names := list }}
+{{- range . }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- toJson $names }}
+{{- end }}
+
 {{- define "gatehouse.config" -}}
 controllerNames: {{ toJson .Values.controllerNames }}
 watch:
@@ -68,6 +77,7 @@ proxy:
 agent:
   image: {{ include "gatehouse.image" (list .Values.image .Chart.AppVersion) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+imagePullSecrets: {{ include "gatehouse.names" .Values.proxy.imagePullSecrets }}
 backends:
   enabled: {{ .Values.backends.enabled }}
   externalNames: {{ .Values.backends.externalNames }}

@@ -13,6 +13,8 @@
 mod admission;
 mod config;
 mod counted;
+mod freshness;
+mod hearing;
 mod notes;
 mod patience;
 mod pods;
@@ -101,6 +103,8 @@ pub(crate) async fn controller(args: ControllerArgs, config: ControllerConfig) -
     let (planned, plan_news) = unbounded_channel();
     let accounts = Accounts::default();
     let sinks = base.sinks(&config, &pod, planned, accounts.clone());
+    let parts = freshness::Parts { source: sinks.source.clone(), inbox: base.inbox.clone() };
+    let fresh = freshness::follow(base.leader.watch(), parts, sinks.caught_up.subscribe());
     registry.register(Box::new(StatusWrites::new(sinks.statuses.clone())?))?;
     let core = Core::new(plane, sinks);
     let graph = std::thread::Builder::new()
@@ -109,7 +113,7 @@ pub(crate) async fn controller(args: ControllerArgs, config: ControllerConfig) -
         .context("start the graph thread")?;
     tokio::spawn(forward(server.events(), base.inbox.clone(), Input::Proxy));
     let admin = base.admin(&config, registry).await?;
-    let admission = base.admission(accounts);
+    let admission = base.admission(accounts, fresh);
     let xds = tokio::spawn(serve(server, any_address(config.xds.port), base.ca.watch(), admission));
     let pods = tokio::spawn(base.pods(&config, &pod).run(plan_news));
 
@@ -141,7 +145,7 @@ impl Base {
         pod: &Pod,
         inbox: mpsc::Sender<Input>,
     ) -> anyhow::Result<Self> {
-        let role = format!("the Roles and ClusterRoles of the controller in namespace {}", pod.namespace);
+        let role = role(config, pod);
         let api = Api::connect(&Connection { kubeconfig: args.kubeconfig, context: None, role }).await?;
         let health = Health::default();
         let leader = Leader::start(api.clone(), lease(config, pod), health.clone());
@@ -160,14 +164,16 @@ impl Base {
     ) -> Sinks {
         let Self { api, health, leader, .. } = self;
         let controllers = config.controller_names.iter().map(|name| name.as_str().into()).collect();
-        let writer = WriterConfig { controllers, ..WriterConfig::default() };
+        let (heard, answered) = watch::channel(false);
+        let writer = WriterConfig { controllers, heard: Some(answered), ..WriterConfig::default() };
         let (statuses, observer) = StatusWriter::start(api.clone(), &writer, leader.watch(), health.clone());
         let controller = config.controller_names[0].as_str();
         let events = Events::start(api.clone(), controller, &pod.name, leader.watch(), health.clone());
         let (source, changes) =
             Source::start(api.clone(), watches(config, pod), Some(observer), health.clone());
         tokio::spawn(forward_changes(changes, self.inbox.clone()));
-        Sinks { source, statuses, events, plans, accounts, committed: self.committed.clone() }
+        let (committed, caught_up) = (self.committed.clone(), watch::Sender::default());
+        Sinks { source, statuses, events, plans, accounts, committed, caught_up, heard }
     }
 
     async fn admin(&self, config: &ControllerConfig, metrics: Registry) -> anyhow::Result<AdminServer> {
@@ -184,10 +190,10 @@ impl Base {
         Ok(admin)
     }
 
-    fn admission(&self, accounts: Accounts) -> Admission {
+    fn admission(&self, accounts: Accounts, fresh: watch::Receiver<bool>) -> Admission {
         let reviewer = TokenReviewer::new(self.api.clone(), AUDIENCE);
         Admission {
-            authorizer: Arc::new(Gatekeeper { reviewer, accounts }),
+            authorizer: Arc::new(Gatekeeper { reviewer, accounts, fresh }),
             ready: both(self.leader.watch(), self.committed.subscribe()),
         }
     }
@@ -203,6 +209,15 @@ impl Base {
             inbox: self.inbox.clone(),
         }
     }
+}
+
+/// Where our rights are, with the names that the chart gives, which names the lease like itself.
+fn role(config: &ControllerConfig, pod: &Pod) -> String {
+    let (namespace, release) = (&pod.namespace, &config.leader_election.lease);
+    format!(
+        "the Roles and ClusterRoles of the controller (by the chart's names ClusterRole \"{namespace}:{release}\", in single namespaces Role \
+         \"{release}-namespace\", in its own also Role \"{release}\")"
+    )
 }
 
 fn lease(config: &ControllerConfig, pod: &Pod) -> LeaseConfig {
@@ -277,6 +292,7 @@ fn settings(config: &ControllerConfig, pod: &Pod) -> Settings {
         envoy_image: config.proxy.image.clone(),
         agent_image: config.agent.image.clone(),
         image_pull_policy: config.image_pull_policy.clone(),
+        image_pull_secrets: config.image_pull_secrets.clone(),
         xds_address: format!("{}.{}.svc:{}", config.xds.service, pod.namespace, config.xds.port),
         token_audience: AUDIENCE.to_owned(),
         ..Settings::default()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_api::{Object, ObjectRef};
+use gatehouse_kube::status::transition_time;
 use gatehouse_standalone::intake::ObjectChange;
 use gatehouse_translate::{StatusChange, Texts};
 use jiff::Timestamp;
@@ -207,13 +208,9 @@ fn same_entry(a: &Value, b: &Value) -> bool {
 
 fn stamp_conditions(new: &mut Value, old: &Value, now: &str) {
     for condition in new.as_array_mut().into_iter().flatten() {
-        let before = old
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|other| other["type"] == condition["type"] && other["status"] == condition["status"]);
-        let since = before.map_or_else(|| now.into(), |other| other["lastTransitionTime"].clone());
-        condition["lastTransitionTime"] = since;
+        let before = old.as_array().into_iter().flatten().find(|other| other["type"] == condition["type"]);
+        let since = transition_time(before.unwrap_or(&Value::Null), condition, now).to_owned();
+        condition["lastTransitionTime"] = since.into();
     }
 }
 

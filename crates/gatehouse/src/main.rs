@@ -38,6 +38,8 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Nothing is wrong with the command, but with the files that it was given.
 const EXIT_FINDINGS: u8 = 3;
+/// The controller's file is wrong, as the arguments are for which clap ends with this too: no retry mends it.
+const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
             Ok(config) => Some(config),
             Err(error) => {
                 print::error(&words(&error));
-                return ExitCode::FAILURE;
+                return ExitCode::from(EXIT_USAGE);
             }
         },
         _ => None,

@@ -102,6 +102,12 @@ impl Plane {
         &self.fleets
     }
 
+    /// Whether the proxies of a fleet have something that they have neither taken nor refused yet.
+    pub(crate) fn awaits_answers(&self, fleet: &FleetKey) -> bool {
+        let unanswered = self.watches.get(fleet).is_some_and(|watches| !watches.hosts.is_empty());
+        unanswered || self.incomplete.contains_key(fleet)
+    }
+
     /// Something changed, as of this moment.
     pub(crate) fn change(&mut self, change: Change, seen: Instant) {
         self.seen.get_or_insert(seen);
@@ -343,7 +349,8 @@ pub(crate) fn fleet_id(fleet: &FleetKey) -> FleetId {
     FleetId::new(fleet.to_string())
 }
 
-fn fleet_key(id: &FleetId) -> Option<FleetKey> {
+/// The fleet of that name.
+pub(crate) fn fleet_key(id: &FleetId) -> Option<FleetKey> {
     let (namespace, name) = id.as_str().split_once('/')?;
     Some(FleetKey(NamespacedName::new(namespace, name)))
 }

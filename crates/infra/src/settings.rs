@@ -41,6 +41,8 @@ pub struct Settings {
     pub agent_image: String,
     /// `imagePullPolicy` of both.
     pub image_pull_policy: String,
+    /// Secrets, in the namespaces of the pods, that both images are pulled with; an EnvoyProxy can name more.
+    pub image_pull_secrets: Vec<String>,
     /// `host:port` of the xDS server.
     pub xds_address: String,
     /// The audience of the agents' tokens.
@@ -60,6 +62,7 @@ impl Default for Settings {
             envoy_image: "docker.io/envoyproxy/envoy:distroless-v1.40.0".to_owned(),
             agent_image: concat!("gatehouse:", env!("CARGO_PKG_VERSION")).to_owned(),
             image_pull_policy: "IfNotPresent".to_owned(),
+            image_pull_secrets: Vec::new(),
             xds_address: "gatehouse-xds.gatehouse-system.svc:18000".to_owned(),
             token_audience: "gatehouse.dev/xds".to_owned(),
             ca_bundle: String::new(),

@@ -128,3 +128,16 @@ fn every_port_of_the_pods_own_is_refused() {
         assert!(gatehouse_infra::port_refusal(port).is_some(), "{port}");
     }
 }
+
+#[test]
+fn pull_secrets_of_the_controller_and_of_an_envoy_proxy_are_both_used() {
+    let settings = Settings { image_pull_secrets: vec!["ours".to_owned()], ..Settings::default() };
+    let secrets = |text: &str| {
+        let made = objects(&read(text).plan(), &settings, Naming::Plain).expect("no problems");
+        let deployment = made.get(gatehouse_infra::Kind::Deployment).expect("a Deployment");
+        deployment.body["spec"]["template"]["spec"]["imagePullSecrets"].clone()
+    };
+    assert_eq!(secrets("name: web"), json!([{"name": "ours"}]));
+    let theirs = "parameters: {provider: {type: Kubernetes, kubernetes: {envoyDeployment: {pod: {imagePullSecrets: [{name: theirs}, {name: ours}]}}}}}";
+    assert_eq!(secrets(theirs), json!([{"name": "theirs"}, {"name": "ours"}]));
+}

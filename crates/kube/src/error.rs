@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A request that failed: what was asked, and why it was not had.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation}: {cause}")]
+#[error("{operation}: {cause}{}", self.remedy())]
 pub struct Error {
     /// What was asked.
     pub operation: Box<Operation>,
@@ -15,6 +15,14 @@ pub struct Error {
 impl Error {
     pub(crate) fn new(operation: Operation, cause: Cause) -> Self {
         Self { operation: Box::new(operation), cause }
+    }
+
+    /// The rule that is missing, as a role writes it.
+    fn remedy(&self) -> String {
+        match &self.cause {
+            Cause::Forbidden { .. } => format!("; the rule that is missing: {}", self.operation.rule()),
+            _ => String::new(),
+        }
     }
 }
 
@@ -29,6 +37,22 @@ pub struct Operation {
     pub namespace: String,
     /// Empty where no single object was meant.
     pub name: String,
+}
+
+impl Operation {
+    /// What permits it. Whoever watches lists first, and the chart lets him get as well.
+    fn rule(&self) -> String {
+        let (resource, subresource) = match self.resource.split_once('/') {
+            Some((resource, subresource)) => (resource, format!("/{subresource}")),
+            None => (&*self.resource, String::new()),
+        };
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let verbs = match self.verb {
+            "list" | "watch" => "get, list, watch",
+            verb => verb,
+        };
+        format!("{{apiGroups: [\"{group}\"], resources: [\"{plural}{subresource}\"], verbs: [{verbs}]}}")
+    }
 }
 
 impl fmt::Display for Operation {
@@ -56,9 +80,7 @@ pub enum Cause {
     )]
     Unauthorized(String),
     /// 403.
-    #[error(
-        "not permitted; add this verb and resource to {role}, or bind it to the controller's ServiceAccount ({message})"
-    )]
+    #[error("not permitted; mend {role}, or its binding to the controller's ServiceAccount ({message})")]
     Forbidden {
         /// The role to mend.
         role: String,
@@ -139,4 +161,32 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         error = source;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, Error, Operation};
+
+    fn forbidden(verb: &'static str, resource: &str) -> String {
+        let operation =
+            Operation { verb, resource: resource.into(), namespace: "shop".into(), name: String::new() };
+        let cause = Cause::Forbidden { role: "ClusterRole \"gatehouse\"".into(), message: "RBAC".into() };
+        Error::new(operation, cause).to_string()
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_named_as_a_role_writes_it() {
+        let text = forbidden("watch", "httproutes.gateway.networking.k8s.io");
+        for part in [
+            "watch httproutes.gateway.networking.k8s.io in namespace shop: not permitted",
+            "ClusterRole \"gatehouse\"",
+            r#"{apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: [get, list, watch]}"#,
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let text = forbidden("update", "gateways.gateway.networking.k8s.io/status");
+        assert!(text.ends_with(r#"resources: ["gateways/status"], verbs: [update]}"#), "{text}");
+        let text = forbidden("list", "services");
+        assert!(text.contains(r#"{apiGroups: [""], resources: ["services"], "#), "{text}");
+    }
 }

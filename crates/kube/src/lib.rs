@@ -29,6 +29,7 @@
 //!     match event {
 //!         SourceEvent::Changes(changes) => { /* world.apply */ }
 //!         SourceEvent::Synced => { /* serve */ }
+//!         SourceEvent::CaughtUp(question) => { /* what is served is current */ }
 //!     }
 //!     // after each settle: source.want_secrets(world.take_secret_wants()), writer.write(status)
 //! }

@@ -3,6 +3,7 @@
 mod apiserver {
     mod access;
     mod follow;
+    mod lag;
     mod leader;
     mod objects;
     mod outage;

@@ -272,6 +272,20 @@ impl VirtualHosts {
         std::mem::take(&mut self.found)
     }
 
+    /// How many fragments are known to be bad.
+    pub(crate) fn refused_count(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// Forgets bad fragments that nobody has any more. Returns whether that was possible: searches rely on them.
+    pub(crate) fn forget_refused(&mut self, is_there: impl Fn(&FragmentId) -> bool) -> bool {
+        let searched = self.emitted.values().any(|host| host.search.is_some());
+        if !searched {
+            self.refused.retain(|fragment, _| is_there(fragment));
+        }
+        !searched
+    }
+
     /// The host of this name, when this version is its current one.
     fn current(&self, fleet: &FleetKey, name: &str, version: &str) -> Option<HostKey> {
         let key = host_key(fleet, name)?;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod backends;
+mod quarantine;
 mod settings;
 mod statuses;
 mod texts;
@@ -14,11 +15,11 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceTy
 use rustc_hash::FxHashMap;
 
 use crate::attach::{Bindings, Points, bindings};
-use crate::backends::{Assignment, ClusterKey, may_use};
+use crate::backends::{Assignment, ClusterKey};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts};
-use crate::fragments::{Fragments, FragmentsKey, contexts, failing, fragments};
+use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
 use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
@@ -26,7 +27,7 @@ use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch
 use crate::parameters::Settings;
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
-use crate::vhosts::{Judge, Placement, VirtualHosts};
+use crate::vhosts::{Placement, VirtualHosts};
 use statuses::StatusText;
 pub use texts::Texts;
 
@@ -53,6 +54,8 @@ pub struct World {
     last_settings: FxHashMap<NamespacedName, Settings>,
     /// Fleets that began or ceased to send requests to Services' own addresses since the last settle.
     rerouted: Vec<FleetKey>,
+    /// From so many bad fragments on it is looked which are still there.
+    refused_limit: usize,
     /// Plans handed out.
     plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
@@ -142,6 +145,7 @@ impl World {
             fleets: BTreeSet::new(),
             last_settings: FxHashMap::default(),
             rerouted: Vec::new(),
+            refused_limit: quarantine::REMEMBERED,
             plans: HashMap::new(),
             emitted_ports: HashMap::new(),
             encoded: 0,
@@ -424,27 +428,6 @@ impl World {
             }
         }
         clusters_used.set(key, uses);
-    }
-
-    fn emit_hosts(&mut self, outputs: &mut Outputs) {
-        let Self { graph, facts, stages, hosts, .. } = self;
-        let judge = Judge {
-            failing: &|fragment| failing(fragment, stages.lowered.peek(&fragment.provenance.route)?),
-            allowed: &|route, cluster| may_use(facts, route, cluster),
-        };
-        hosts.emit(&mut outputs.fleets, judge);
-        let found = hosts.take_found();
-        if found.is_empty() {
-            return;
-        }
-        for (fragment, message) in found {
-            facts.quarantined.set(graph, fragment, message);
-        }
-        // What they serve is decided already: this only tells their routes.
-        stages
-            .fragments
-            .settle(graph, |reads, key| fragments(facts, &stages.bindings, &stages.lowered, reads, key));
-        stages.fragments.take_changed();
     }
 
     /// What is left of a fleet that is gone goes with it as a whole.

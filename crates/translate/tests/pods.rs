@@ -61,6 +61,27 @@ fn a_gateway_is_programmed_once_it_has_an_address_and_a_proxy() {
 }
 
 #[test]
+fn what_keeps_pods_or_an_address_away_is_in_the_condition() {
+    let mut scene = scene();
+    let problem = "container envoy with image none:1 does not start: the image cannot be pulled";
+    let with = |state: FleetState| FleetState { problem: Some(problem.into()), ..state };
+    let mut message = |state: FleetState, expected: &str| {
+        told(&mut scene, state);
+        assert_eq!(condition(&scene, "Programmed"), expected);
+        let (_, status) =
+            scene.picture.statuses.iter().find(|(object, _)| object.kind == "Gateway").expect("a Gateway");
+        let conditions = status["conditions"].as_array().expect("conditions");
+        let programmed = conditions.iter().find(|condition| condition["type"] == "Programmed");
+        let message = programmed.expect("it is there")["message"].as_str().expect("text").to_owned();
+        assert!(message.contains(problem), "{message}");
+    };
+    message(with(FleetState::default()), "False AddressNotAssigned");
+    message(with(FleetState { ready: false, ..at(&["192.0.2.1"]) }), "False NoResources");
+    // An update whose new pods do not start, while the old ones serve.
+    message(with(at(&["192.0.2.1"])), "True Programmed");
+}
+
+#[test]
 fn an_address_that_was_asked_for_must_be_the_one_that_is_had() {
     let mut scene = scene();
     let gateway = scene.edited(

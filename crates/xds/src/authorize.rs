@@ -44,8 +44,9 @@ pub trait Authorize: Send + Sync + 'static {
     /// Says who the bearer of `token` is.
     fn authorize<'a>(&'a self, token: &'a str) -> Verdict<'a, Identity>;
 
-    /// Ends when the tables hold everything that was true at the time of the call: a stream is answered only then, so
-    /// that a server whose sources lag behind rolls no client back to an older state.
+    /// Ends when the tables are at least as new as what any server answered before this one. A stream that says what it
+    /// has is answered only then, so that a server whose sources lag behind rolls no client back to an older state; a
+    /// client that has nothing is better served at once.
     fn caught_up(&self) -> Verdict<'_, ()> {
         Box::pin(async { Ok(()) })
     }
@@ -81,6 +82,23 @@ pub(crate) struct Terms {
     pub(crate) expires: Option<SystemTime>,
     /// Turns false when this server may answer no more.
     pub(crate) ready: Option<watch::Receiver<bool>>,
+    /// Whom a client that has something waits for.
+    pub(crate) lag: Option<Lag>,
+}
+
+/// Until this server has caught up with whoever answered before.
+pub(crate) struct Lag(Arc<dyn Authorize>);
+
+impl fmt::Debug for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lag").finish()
+    }
+}
+
+impl Lag {
+    pub(crate) async fn over(self) -> Result<(), Status> {
+        self.0.caught_up().await.map_err(|denied| refusal(denied).1)
+    }
 }
 
 impl Terms {
@@ -116,9 +134,12 @@ impl Admission {
         if identity.expires <= SystemTime::now() {
             return Err(refusal(Denied::Unauthenticated("the token has expired".to_owned())));
         }
-        self.authorizer.caught_up().await.map_err(refusal)?;
         self.open()?;
-        let terms = Terms { expires: Some(identity.expires), ready: Some(self.ready.clone()) };
+        let terms = Terms {
+            expires: Some(identity.expires),
+            ready: Some(self.ready.clone()),
+            lag: Some(Lag(self.authorizer.clone())),
+        };
         Ok(Admitted { fleet: inner.fleet(&identity.fleet), terms })
     }
 

@@ -76,6 +76,9 @@ impl Session {
                 request = requests.next() => match request? {
                     Some(request) => {
                         self.recognise(&request);
+                        if !request.initial_resource_versions.is_empty() {
+                            self.catch_up(&mut ready, end, sink).await?;
+                        }
                         self.handle(&Input::Request(&request), sink).await?;
                     }
                     None => return Ok(()),
@@ -96,6 +99,22 @@ impl Session {
         }
     }
 
+    /// Lets a client that has something wait until nothing that is answered can be older than that.
+    async fn catch_up(
+        &mut self,
+        ready: &mut Option<watch::Receiver<bool>>,
+        end: End,
+        sink: &Sink,
+    ) -> Result<(), Status> {
+        let Some(lag) = self.terms.lag.take() else { return Ok(()) };
+        tokio::select! {
+            over = lag.over() => over,
+            () = Terms::closed(ready) => Err(closed()),
+            () = sleep_until(end.at()) => Err(end.status()),
+            () = sink.closed() => Err(went_away()),
+        }
+    }
+
     async fn handle(&mut self, input: &Input<'_>, sink: &Sink) -> Result<(), Status> {
         let (output, news) = self.fleet.handle(self.id, &mut self.stream, input, Instant::now());
         self.wake = output.wake;
@@ -109,7 +128,7 @@ impl Session {
         self.count_gated(i64::try_from(self.stream.gated()).unwrap_or(i64::MAX));
         for response in output.responses {
             self.inner.metrics.sent(response.kind);
-            sink.send(Ok(response)).await.map_err(|_| Status::cancelled("the client went away"))?;
+            sink.send(Ok(response)).await.map_err(|_| went_away())?;
         }
         Ok(())
     }
@@ -179,6 +198,10 @@ impl End {
             }
         }
     }
+}
+
+fn went_away() -> Status {
+    Status::cancelled("the client went away")
 }
 
 fn gone() -> Status {

@@ -262,14 +262,26 @@ async fn a_server_that_is_not_ready_answers_nobody_and_ends_its_streams() {
 }
 
 #[tokio::test]
-async fn a_server_that_lags_behind_answers_when_it_has_caught_up() {
+async fn a_server_that_lags_behind_rolls_nobody_back_and_answers_who_has_nothing() {
     let world = World::new();
     world.current.send_replace(false);
-    let early = world.open(Some("one"), wildcard(Kind::Cds));
-    assert!(tokio::time::timeout(Duration::from_millis(200), early).await.is_err(), "it waits");
+    let versions = [("cluster-new".to_owned(), "newer".to_owned())].into();
+    let brings = DeltaDiscoveryRequest { initial_resource_versions: versions, ..wildcard(Kind::Cds) };
+    let mut with_versions = world.open(Some("one"), brings).await.unwrap();
+    // Opened later and answered first.
+    let mut without = world.open(Some("one"), wildcard(Kind::Cds)).await.unwrap();
+    assert_eq!(names(&without.next().await.unwrap()), ["cluster-one"]);
+    let early = tokio::time::timeout(Duration::from_millis(200), with_versions.responses.message()).await;
+    assert!(early.is_err(), "it waits: {early:?}");
     world.current.send_replace(true);
-    let mut stream = world.open(Some("one"), wildcard(Kind::Cds)).await.unwrap();
-    assert_eq!(names(&stream.next().await.unwrap()), ["cluster-one"]);
+    assert_eq!(names(&with_versions.next().await.unwrap()), ["cluster-one"]);
+
+    world.current.send_replace(false);
+    let versions = [("cluster-one".to_owned(), "v".to_owned())].into();
+    let brings = DeltaDiscoveryRequest { initial_resource_versions: versions, ..wildcard(Kind::Cds) };
+    let mut deposed = world.open(Some("one"), brings).await.unwrap();
+    world.ready.send_replace(false);
+    assert_eq!(deposed.next().await.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test]

@@ -50,6 +50,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+# Why a Service has no address.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 {{- end }}
 
 {{- /* Secrets that users' objects name. */}}

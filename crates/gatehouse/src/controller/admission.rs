@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use gatehouse_kube::tokens::{Identity as Account, TokenError, TokenReviewer};
 use gatehouse_model::{FleetKey, NamespacedName};
 use gatehouse_xds::{Authorize, Denied, Identity, Verdict};
+use tokio::sync::watch;
 
 use crate::plane::fleet_id;
 
@@ -69,6 +70,8 @@ impl Known {
 pub(crate) struct Gatekeeper {
     pub(crate) reviewer: TokenReviewer,
     pub(crate) accounts: Accounts,
+    /// Whether what is committed is as new as what the leader before us served.
+    pub(crate) fresh: watch::Receiver<bool>,
 }
 
 impl Authorize for Gatekeeper {
@@ -85,6 +88,14 @@ impl Authorize for Gatekeeper {
                 ))
             })?;
             Ok(Identity { fleet: fleet_id(&fleet), expires: SystemTime::now() + BELIEVED })
+        })
+    }
+
+    fn caught_up(&self) -> Verdict<'_, ()> {
+        let mut fresh = self.fresh.clone();
+        Box::pin(async move {
+            let fresh = fresh.wait_for(|fresh| *fresh).await;
+            fresh.map(drop).map_err(|_| Denied::Unavailable("this server stops; connect again".to_owned()))
         })
     }
 }

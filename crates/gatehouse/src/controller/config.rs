@@ -20,6 +20,8 @@ pub(crate) struct ControllerConfig {
     pub(crate) agent: Container,
     /// Of both containers.
     pub(crate) image_pull_policy: String,
+    /// Secrets that they are pulled with, in the namespaces where proxies run.
+    pub(crate) image_pull_secrets: Vec<String>,
     pub(crate) backends: Backends,
     pub(crate) xds: Xds,
     pub(crate) admin: Admin,
@@ -137,6 +139,7 @@ impl Default for ControllerConfig {
             proxy: Container { image: "docker.io/envoyproxy/envoy:distroless-v1.40.0".to_owned() },
             agent: Container { image: concat!("gatehouse:", env!("CARGO_PKG_VERSION")).to_owned() },
             image_pull_policy: "IfNotPresent".to_owned(),
+            image_pull_secrets: Vec::new(),
             backends: Backends::default(),
             xds: Xds::default(),
             admin: Admin::default(),
@@ -187,7 +190,12 @@ impl ControllerConfig {
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("read the configuration file {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("configuration file {}", path.display()))
+        Self::parse(&text).with_context(|| {
+            format!(
+                "configuration file {} (the chart makes it from its values; correct it and start again)",
+                path.display()
+            )
+        })
     }
 
     fn parse(text: &str) -> anyhow::Result<Self> {
@@ -219,6 +227,13 @@ impl ControllerConfig {
             ["Always", "IfNotPresent", "Never"].contains(&policy.as_str()),
             "imagePullPolicy: {policy:?} is none of Always, IfNotPresent, Never"
         );
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log.level);
+        if let Err(error) = filter {
+            bail!(
+                "log.level: {:?} is neither error, warn, info, debug nor a filter: {error}",
+                self.log.level
+            );
+        }
         if self.xds.port == self.admin.port {
             bail!("xds.port and admin.port: both are {}", self.xds.port);
         }

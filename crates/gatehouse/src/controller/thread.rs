@@ -9,15 +9,16 @@ use gatehouse_kube::source::{SourceEvent, SourceHandle};
 use gatehouse_kube::status::StatusWriter;
 use gatehouse_model::{FleetKey, NamespacedName};
 use gatehouse_translate::FleetPlan;
-use gatehouse_xds::Event;
+use gatehouse_xds::{Event, What};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::admission::Accounts;
+use super::hearing::Hearing;
 use super::notes::note;
 use super::patience::Patience;
 use crate::inbox::Question;
-use crate::plane::{Plane, Settled};
+use crate::plane::{Plane, Settled, fleet_key};
 
 /// What wakes the thread.
 pub(crate) enum Input {
@@ -27,6 +28,11 @@ pub(crate) enum Input {
     Proxy(Event),
     /// A fleet's pods are in another state.
     Infra(InfraEvent),
+    /// We lead from now on, or no longer.
+    Term {
+        /// Which of both.
+        leads: bool,
+    },
     /// Somebody wants to see inside.
     Dump(Question),
     /// The end.
@@ -51,6 +57,10 @@ pub(crate) struct Sinks {
     pub(crate) accounts: Accounts,
     /// Turns true when the first complete snapshot is committed.
     pub(crate) committed: watch::Sender<bool>,
+    /// The last question that the source answered, once what it told is committed.
+    pub(crate) caught_up: watch::Sender<u64>,
+    /// True while we lead and the proxies have told what they refuse.
+    pub(crate) heard: watch::Sender<bool>,
 }
 
 /// Everything that the thread owns.
@@ -59,12 +69,16 @@ pub(crate) struct Core {
     sinks: Sinks,
     /// Whether everything that is watched was listed once: before that nothing is served.
     synced: bool,
+    /// What the source answered, until that is committed.
+    answered: Option<u64>,
     patience: Patience,
+    hearing: Hearing,
 }
 
 impl Core {
     pub(crate) fn new(plane: Plane, sinks: Sinks) -> Self {
-        Self { plane, sinks, synced: false, patience: Patience::default() }
+        let (patience, hearing) = (Patience::default(), Hearing::default());
+        Self { plane, sinks, synced: false, answered: None, patience, hearing }
     }
 
     /// Runs until told to stop. Bursts coalesce: everything that waits is taken before one settle.
@@ -89,7 +103,8 @@ impl Core {
     }
 
     fn next(&self, inputs: &mpsc::Receiver<Input>) -> Result<Input, mpsc::RecvTimeoutError> {
-        match self.plane.wake_at().into_iter().chain(self.patience.ends_at()).min() {
+        let times = [self.plane.wake_at(), self.patience.ends_at(), self.hearing.wake_at()];
+        match times.into_iter().flatten().min() {
             Some(at) => inputs.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => inputs.recv().map_err(|mpsc::RecvError| mpsc::RecvTimeoutError::Disconnected),
         }
@@ -104,7 +119,18 @@ impl Core {
                 }
             }
             Input::Source(SourceEvent::Synced) => self.synced = true,
-            Input::Proxy(event) => self.plane.proxy(&event),
+            Input::Source(SourceEvent::CaughtUp(question)) => self.answered = Some(question),
+            Input::Proxy(event) => {
+                if let (What::Streams { connected }, Some(fleet)) = (&event.what, fleet_key(&event.fleet)) {
+                    self.hearing.streams(&fleet, *connected);
+                }
+                self.plane.proxy(&event);
+            }
+            Input::Term { leads: true } => self.hearing.begin(Instant::now()),
+            Input::Term { leads: false } => {
+                self.hearing.end();
+                self.sinks.heard.send_replace(false);
+            }
             Input::Infra(event) => self.infra(event),
             Input::Dump(Question { name, answer }) => {
                 let dump = (name == "stages").then(|| self.plane.stages()).flatten();
@@ -120,6 +146,7 @@ impl Core {
         let accounts =
             accounts.map(|(namespace, name)| NamespacedName::new(namespace.as_str(), name.as_str()));
         self.sinks.accounts.set(&fleet, accounts.collect());
+        self.hearing.ready(&fleet, state.ready_replicas > 0);
         let state = self.patience.hear(&fleet, state.fleet_state(), Instant::now());
         self.plane.world().fleet_is(&fleet, state);
     }
@@ -138,8 +165,21 @@ impl Core {
             }
         }
         let wants = self.plane.world().take_secret_wants();
-        if !wants.is_empty() {
+        let wanting = !wants.is_empty();
+        if wanting {
             self.sinks.source.want_secrets(wants);
+        }
+        if let Some(question) = self.answered.take() {
+            if wanting {
+                // What is not known yet is held at its old value: that is not caught up.
+                self.sinks.source.catch_up(question);
+            } else {
+                self.sinks.caught_up.send_replace(question);
+            }
+        }
+        let plane = &self.plane;
+        if self.hearing.look(plane.fleets().iter(), |fleet| plane.awaits_answers(fleet), now) {
+            self.sinks.heard.send_replace(true);
         }
         if self.plane.wake_at().is_none() {
             self.sinks.committed.send_if_modified(|committed| !std::mem::replace(committed, true));
@@ -157,6 +197,7 @@ impl Core {
         if !plans.is_empty() || !removed_fleets.is_empty() {
             for fleet in &removed_fleets {
                 self.patience.forget(fleet);
+                self.hearing.forget(fleet);
                 self.sinks.accounts.remove(fleet);
             }
             // The receiver ends with the process only.

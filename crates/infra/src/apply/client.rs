@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::live::{Id, Watched};
+use crate::objects::Kind;
 
 /// Owner of the fields that we set.
 pub(super) const MANAGER: &str = "gatehouse";
@@ -151,6 +152,22 @@ impl Client {
             Err(failure) if failure.code == Some(404) => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// The Warning events about this very object, a few of them.
+    pub(super) async fn warnings(&self, id: &Id, kind: Kind, uid: &str) -> Result<Vec<Value>, Failure> {
+        let fields = format!(
+            "involvedObject.kind={},involvedObject.name={},involvedObject.uid={uid},type=Warning",
+            kind.as_str(),
+            id.name
+        );
+        let limit = PAGE.to_string();
+        let path = format!("/api/v1/namespaces/{}/events", id.namespace);
+        let query = [("fieldSelector", fields.as_str()), ("limit", &limit)];
+        let text = self.send("list", "events", request(Method::GET, &path, &query, None)).await?;
+        let list: List =
+            serde_json::from_str(&text).map_err(|error| Failure::other("list", "events", error))?;
+        Ok(list.items.unwrap_or_default())
     }
 
     /// Server-side apply; the answer is the whole object.

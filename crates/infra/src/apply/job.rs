@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Failure, HANDOVER_MANAGER, MANAGER};
 use super::drift::project;
 use super::live::{Id, Live, Watched};
+use super::state::{last_warning, waits_for_address};
 use crate::names::CONTROLLER_LABEL;
 use crate::objects::{FleetObject, FleetObjects, Kind};
 
@@ -50,6 +51,16 @@ pub(super) struct Outcome {
     pub(super) unfinished: bool,
     /// Objects that had drifted.
     pub(super) repaired: usize,
+    /// While the Service waits for an address.
+    pub(super) waits: Option<Waits>,
+}
+
+/// Why a Service waits for an address.
+pub(super) enum Waits {
+    /// The load balancer's words, if it has any.
+    Said(Option<String>),
+    /// They could not be read.
+    Unknown(Failure),
 }
 
 pub(super) fn id(object: &FleetObject) -> Id {
@@ -78,7 +89,18 @@ impl Job {
         if outcome.failures.is_empty() && outcome.foreign.is_empty() {
             self.prune(&mut outcome).await;
         }
+        outcome.waits = self.address_waits().await;
         outcome
+    }
+
+    /// Asks why the Service has no address; nothing while it has one.
+    async fn address_waits(&self) -> Option<Waits> {
+        let id = id(self.objects.as_ref()?.get(Kind::Service)?);
+        let live = self.live.get(&id).filter(|live| waits_for_address(&live.body))?;
+        Some(match self.client.warnings(&id, Kind::Service, &live.uid).await {
+            Ok(events) => Waits::Said(last_warning(&events)),
+            Err(failure) => Waits::Unknown(failure),
+        })
     }
 
     async fn object(&self, object: &FleetObject, outcome: &mut Outcome) -> Result<(), Failure> {

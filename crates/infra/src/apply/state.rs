@@ -21,10 +21,12 @@ const STUCK: [&str; 9] = [
     "CrashLoopBackOff",
 ];
 
-/// The state that the live objects of a fleet show; `wanted` says which of them count.
+/// The state that the live objects of a fleet show; `wanted` says which of them count, `balancer` is what the load balancer
+/// said last of a Service without an address.
 pub(super) fn observe<'a>(
     live: impl Iterator<Item = (&'a Id, &'a Live)>,
     wanted: impl Fn(&Id) -> bool,
+    balancer: Option<&str>,
 ) -> InfraState {
     let mut state = InfraState::default();
     let mut problems = BTreeSet::new();
@@ -54,7 +56,7 @@ pub(super) fn observe<'a>(
     }
     if let Some((id, body)) = service {
         state.addresses = addresses(body, &hosts);
-        problems.extend(address_problem(id, body));
+        problems.extend(address_problem(id, body, balancer));
     }
     state.problems = problems.into_iter().collect();
     state
@@ -105,22 +107,59 @@ fn ingress(service: &Value) -> impl Iterator<Item = (AddressKind, String)> {
     })
 }
 
-fn address_problem(id: &Id, service: &Value) -> Option<String> {
+/// An address that a load balancer owes a Service.
+enum Awaited {
+    Any,
+    This(String),
+}
+
+fn awaited(service: &Value) -> Option<Awaited> {
     let spec = &service["spec"];
     if spec["type"] != "LoadBalancer" {
         return None;
     }
-    let given: Vec<String> = ingress(service).map(|(_, value)| value).collect();
-    let asked = text(&spec["loadBalancerIP"]);
-    match asked {
-        Some(asked) if !given.contains(&asked) => Some(format!(
-            "{id} does not have the address {asked}: see the events of the Service, and whether its load balancer may give it"
-        )),
-        None if given.is_empty() => Some(format!(
-            "{id} has no address yet: no load balancer gave one; see the events of the Service, or set envoyService.type"
-        )),
-        _ => None,
+    let mut given = ingress(service).map(|(_, value)| value);
+    match text(&spec["loadBalancerIP"]) {
+        Some(asked) => (!given.any(|given| given == asked)).then_some(Awaited::This(asked)),
+        None => given.next().is_none().then_some(Awaited::Any),
     }
+}
+
+/// Whether a load balancer still owes the Service its address.
+pub(super) fn waits_for_address(service: &Value) -> bool {
+    awaited(service).is_some()
+}
+
+fn address_problem(id: &Id, service: &Value, balancer: Option<&str>) -> Option<String> {
+    let (what, advice) = match awaited(service)? {
+        Awaited::This(asked) => (
+            format!("{id} does not have the address {asked}"),
+            "see the events of the Service, and whether its load balancer may give it",
+        ),
+        Awaited::Any => (
+            format!("{id} has no address yet"),
+            "no load balancer gave one or said why; see whether the cluster has one, or set envoyService.type in an \
+             EnvoyProxy",
+        ),
+    };
+    Some(format!("{what}: {}", balancer.unwrap_or(advice)))
+}
+
+/// What was said last by whoever gives addresses: those who follow the endpoints of Services warn about them too.
+pub(super) fn last_warning(events: &[Value]) -> Option<String> {
+    let of_endpoints = |event: &&Value| {
+        let source = [&event["reportingComponent"], &event["source"]["component"]];
+        source.iter().any(|source| source.as_str().is_some_and(|source| source.contains("endpoint")))
+    };
+    // Times of one form sort as texts; a fraction sorts after the whole second, which is near enough.
+    let time = |event: &&Value| {
+        let times =
+            [&event["series"]["lastObservedTime"], &event["lastTimestamp"], &event["eventTime"]].map(text);
+        times.into_iter().flatten().max()
+    };
+    let said =
+        events.iter().filter(|event| !of_endpoints(event) && event["type"] != "Normal").max_by_key(time);
+    said.map(self::said).filter(|said| !said.is_empty())
 }
 
 fn deployment_problems(id: &Id, body: &Value) -> Vec<String> {

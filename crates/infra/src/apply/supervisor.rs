@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::job::{self, Job, Outcome};
+use super::job::{self, Job, Outcome, Waits};
 use super::live::{Id, Live, Store, Watched};
 use super::state::observe;
 use super::watch::{Seen, Watch};
@@ -198,11 +198,11 @@ impl Supervisor {
                 (watched, touched)
             }
             Seen::Failed(failure) => {
-                let complaint = failure.to_string();
-                if complaint != self.complaint {
-                    tracing::warn!("infrastructure is not watched: {complaint}");
-                    self.complaint = complaint;
-                }
+                let advice = match failure.code {
+                    Some(403) => "; pods are made and repaired only when all that is theirs is seen",
+                    _ => "",
+                };
+                self.complain(format!("infrastructure is not watched: {failure}{advice}"));
                 return;
             }
         };
@@ -216,6 +216,14 @@ impl Supervisor {
                 self.schedule(&fleet, now + delay);
             }
             self.report(&fleet);
+        }
+    }
+
+    /// Logs what is wrong with our rights or the connection, once while it stays the same.
+    fn complain(&mut self, complaint: String) {
+        if complaint != self.complaint {
+            tracing::warn!("{complaint}");
+            self.complaint = complaint;
         }
     }
 
@@ -315,6 +323,9 @@ impl Supervisor {
         for (id, answer) in &outcome.applied {
             self.store.put(id.clone(), Live::new(id.watched, answer.clone()));
         }
+        if let Some(Waits::Unknown(failure)) = &outcome.waits {
+            self.complain(format!("why a Service has no address is not known: {failure}"));
+        }
         let again = self.entries.entry(fleet.clone()).or_default().finish(outcome, now);
         if let Some(again) = again {
             self.schedule(fleet, again);
@@ -335,7 +346,7 @@ impl Supervisor {
         }
         let rendered = entry.rendered.as_ref().and_then(|rendered| rendered.as_ref().ok());
         let wanted = |id: &Id| rendered.is_none_or(|objects| keeps(objects, id));
-        let mut state = observe(self.store.of_fleet(fleet), wanted);
+        let mut state = observe(self.store.of_fleet(fleet), wanted, entry.balancer.as_deref());
         state.accounts = accounts(rendered, &self.store, fleet, &self.settings);
         entry.amend(&mut state);
         if entry.reported.as_ref() != Some(&state) {

@@ -48,7 +48,7 @@ pub(super) fn template(
     let parts = [
         ("affinity", pod.affinity.clone()),
         ("tolerations", pod.tolerations.clone().map(Value::Array)),
-        ("imagePullSecrets", pod.image_pull_secrets.clone().map(Value::Array)),
+        ("imagePullSecrets", pull_secrets(context, pod)),
         ("nodeSelector", pod.node_selector.as_ref().map(|labels| json!(labels))),
         ("topologySpreadConstraints", pod.topology_spread_constraints.clone().map(Value::Array)),
         ("priorityClassName", pod.priority_class_name.as_deref().map(Value::from)),
@@ -62,6 +62,12 @@ pub(super) fn template(
         "metadata": {"labels": labels(context, pod), "annotations": annotations(context, pod, bootstrap)},
         "spec": spec,
     }))
+}
+
+fn pull_secrets(context: &Context<'_>, pod: &KubernetesPod) -> Option<Value> {
+    let ours = context.settings.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
+    let all = with(ours, pod.image_pull_secrets.as_deref(), "name");
+    (!all.is_empty() || pod.image_pull_secrets.is_some()).then_some(Value::Array(all))
 }
 
 fn labels(context: &Context<'_>, pod: &KubernetesPod) -> BTreeMap<String, String> {

@@ -23,6 +23,7 @@ async fn the_cluster_becomes_and_stays_as_wanted() {
     handing_over_to_an_autoscaler_never_drops_replicas(&cluster).await;
     what_replaces_a_workload_is_ready_before_the_old_one_goes(&cluster).await;
     what_keeps_pods_from_starting_is_told(&cluster).await;
+    what_the_load_balancer_says_is_told_while_there_is_no_address(&cluster).await;
     fleets_in_the_controllers_namespace_go_without_an_owner(&cluster).await;
     an_outage_is_made_up_for(&cluster, &mut server).await;
 }
@@ -55,11 +56,21 @@ async fn a_plan_becomes_objects_and_an_address(cluster: &Cluster) {
         found.is_some_and(|found| found["spec"]["ports"].as_array().is_some_and(|ports| ports.len() == 3))
     };
     cluster.until("three ports", &rig.core("services", "web-eg"), three).await;
+    // A port that somebody added stays theirs; those of listeners that are gone leave.
+    let theirs = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web-eg"}, "spec": {
+        "ports": [{"name": "theirs", "port": 7000, "protocol": "TCP"}],
+    }});
+    let added = format!("{}?fieldManager=somebody", rig.core("services", "web-eg"));
+    cluster.send("PATCH", &added, "application/apply-patch+yaml", &theirs).await.expect("a port");
     run.want(&[&plan], true).await;
-    let one = |found: Option<&Value>| {
-        found.is_some_and(|found| found["spec"]["ports"].as_array().is_some_and(|ports| ports.len() == 1))
+    let ports = |wanted: &'static [u64]| {
+        move |found: Option<&Value>| {
+            let ports = found.and_then(|found| found["spec"]["ports"].as_array()).into_iter().flatten();
+            ports.filter_map(|port| port["port"].as_u64()).collect::<std::collections::BTreeSet<_>>()
+                == wanted.iter().copied().collect()
+        }
     };
-    let after = cluster.until("one port", &rig.core("services", "web-eg"), one).await;
+    let after = cluster.until("two ports", &rig.core("services", "web-eg"), ports(&[80, 7000])).await;
     assert_eq!(after["spec"]["clusterIP"], service["spec"]["clusterIP"]);
     let same = cluster.get(&rig.apps("deployments", "web-eg")).await.expect("a Deployment");
     assert_eq!(version(&same), version(&deployment));
@@ -315,6 +326,46 @@ async fn what_keeps_pods_from_starting_is_told(cluster: &Cluster) {
     cluster.merge(&format!("{}/status", rig.core("pods", "web-eg-1")), status).await;
     let state = run.state(&plan, |state| !state.problems.is_empty()).await;
     assert!(state.problems[0].contains("none:1 does not start: the image cannot be pulled"), "{state:?}");
+    run.stop().await;
+}
+
+async fn what_the_load_balancer_says_is_told_while_there_is_no_address(cluster: &Cluster) {
+    let rig = Rig::new(cluster, "pending", Placement::GatewayNamespace).await;
+    let mut run = rig.start();
+    let plan = rig.plan("name: web");
+    run.want(&[&plan], true).await;
+    let says = |words: &'static str| {
+        move |state: &gatehouse_infra::InfraState| {
+            state.problems.iter().any(|problem| problem.contains(words))
+        }
+    };
+    run.state(&plan, says("no load balancer gave one")).await;
+    let path = rig.core("services", "web-eg");
+    let service = cluster.get(&path).await.expect("a Service");
+    let about = |name: &str, uid: &Value, message: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": name},
+            "involvedObject": {
+                "apiVersion": "v1", "kind": "Service", "name": "web-eg", "namespace": "pending", "uid": uid,
+            },
+            "type": "Warning", "reason": "AllocationFailed", "message": message,
+            "source": {"component": "balancer"}, "lastTimestamp": "2026-01-01T00:00:00Z",
+        })
+    };
+    let events = rig.core("events", "");
+    let events = events.trim_end_matches('/');
+    for event in [
+        about("of-another", &json!("another"), "another Service's"),
+        about("of-this", &service["metadata"]["uid"], "no available addresses"),
+    ] {
+        cluster.send("POST", events, "application/json", &event).await.expect("an Event");
+    }
+    let told = "Service pending/web-eg has no address yet: AllocationFailed: no available addresses";
+    run.state(&plan, says(told)).await;
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+    cluster.merge(&format!("{path}/status"), status).await;
+    let state = run.state(&plan, |state| !state.addresses.is_empty()).await;
+    assert!(state.problems.is_empty(), "{state:?}");
     run.stop().await;
 }
 

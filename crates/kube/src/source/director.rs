@@ -1,18 +1,20 @@
-//! Decides what is watched: starts watchers as kinds appear, withdraws them when kinds vanish, says when all is listed.
+//! Decides what is watched: starts watchers as kinds appear, withdraws them when kinds vanish, says when all is listed and
+//! when all is current.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gatehouse_model::NamespacedName;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::members::{Members, NamesSender};
 use super::probe::{Served, probe};
+use super::progress::Progress;
+use super::selection::{Selection, Sink};
 use super::wanted::Wanted;
-use super::watcher::{Progress, Selection, Sink, Watcher};
-use super::{API_SERVER, Scope, SourceConfig, SourceEvent};
+use super::watcher::Watcher;
+use super::{API_SERVER, Order, Scope, SourceConfig, SourceEvent};
 use crate::api::Api;
 use crate::kinds::{self, Kind, Need};
 
@@ -27,19 +29,26 @@ struct Running {
     missing_since: Option<Instant>,
 }
 
+/// By group and plural.
+type RunningKinds = BTreeMap<(&'static str, &'static str), Running>;
+
 pub(super) struct Director {
     api: Api,
     config: SourceConfig,
     sink: Sink,
-    running: BTreeMap<(&'static str, &'static str), Running>,
+    running: RunningKinds,
     /// The namespaces of a selector's scope, kept by the watcher of namespaces.
     namespaces: NamesSender,
     tasks: JoinSet<()>,
     synced: bool,
+    questions: watch::Sender<u64>,
+    /// The question that whoever steers us waits for.
+    asked: Option<u64>,
 }
 
 impl Director {
-    pub(super) fn new(api: Api, config: SourceConfig, sink: Sink) -> Self {
+    /// `questions` are what the sink's watchers hear.
+    pub(super) fn new(api: Api, config: SourceConfig, sink: Sink, questions: watch::Sender<u64>) -> Self {
         Self {
             api,
             config,
@@ -48,11 +57,13 @@ impl Director {
             namespaces: watch::Sender::new(None),
             tasks: JoinSet::new(),
             synced: false,
+            questions,
+            asked: None,
         }
     }
 
     /// Runs until the handle or the receiver is dropped; the watchers end with it.
-    pub(super) async fn run(mut self, mut wants: mpsc::UnboundedReceiver<Vec<(NamespacedName, bool)>>) {
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut wanted =
             Wanted::new(self.api.clone(), &self.config, self.sink.clone(), &kinds::SECRET, &self.namespaces);
         let changes = self.sink.changes.clone();
@@ -64,13 +75,26 @@ impl Director {
                 tokio::select! {
                     () = &mut again => break,
                     () = changes.closed() => return,
-                    batch = wants.recv() => match batch {
-                        Some(batch) => wanted.update(batch).await,
+                    order = orders.recv() => match order {
+                        Some(Order::Want(batch)) => wanted.update(batch).await,
+                        Some(Order::CatchUp(question)) => {
+                            self.asked = Some(question);
+                            // Asked again, it is about those who came since.
+                            self.questions.send_if_modified(|old| std::mem::replace(old, question) != question);
+                        }
                         None => return,
                     },
-                    () = listed(&self.running), if !self.synced && self.complete() => {
+                    () = all(progress(&self.running), |progress| progress.listed), if !self.synced && self.complete() => {
                         self.synced = true;
                         if changes.send(SourceEvent::Synced).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(question) = caught_up(self.asked, progress(&self.running).chain(wanted.progress())),
+                        if self.synced =>
+                    {
+                        self.asked = None;
+                        if changes.send(SourceEvent::CaughtUp(question)).await.is_err() {
                             return;
                         }
                     }
@@ -190,11 +214,24 @@ impl Director {
     }
 }
 
-/// Waits until every watcher has its first list.
-async fn listed(running: &BTreeMap<(&'static str, &'static str), Running>) {
-    for progress in running.values().flat_map(|running| &running.progress) {
-        let mut progress = progress.clone();
-        // A watcher that has ended has nothing more to list.
-        let _ = progress.wait_for(|progress| *progress == Progress::Listed).await;
+fn progress(running: &RunningKinds) -> impl Iterator<Item = &watch::Receiver<Progress>> {
+    running.values().flat_map(|running| &running.progress)
+}
+
+/// Waits until all watchers are so far.
+async fn all(watchers: impl Iterator<Item = &watch::Receiver<Progress>>, so_far: impl Fn(&Progress) -> bool) {
+    for watcher in watchers {
+        // One that has ended has nothing more to tell.
+        let _ = watcher.clone().wait_for(&so_far).await;
     }
+}
+
+/// Waits until all watchers have answered a question, and names it.
+async fn caught_up(
+    asked: Option<u64>,
+    watchers: impl Iterator<Item = &watch::Receiver<Progress>>,
+) -> Option<u64> {
+    let question = asked?;
+    all(watchers, |progress| progress.current >= question).await;
+    Some(question)
 }

@@ -4,12 +4,15 @@
 //! probe (which kinds are served) --> one watcher per kind (and namespace) --> SourceEvent::Changes
 //! wants (Secrets) -----------------> one watcher per Secret, or namespace --/
 //! all first lists complete ------------------------------------------------> SourceEvent::Synced, once
+//! all lists and watches newer than a question -----------------------------> SourceEvent::CaughtUp, once for each
 //! ```
 
 mod director;
 mod members;
 mod page;
 mod probe;
+mod progress;
+mod selection;
 mod wanted;
 mod watcher;
 
@@ -18,7 +21,7 @@ use std::time::Duration;
 
 use gatehouse_model::NamespacedName;
 use gatehouse_translate::Change;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::api::Api;
 use crate::health::Health;
@@ -97,19 +100,40 @@ pub enum SourceEvent {
     /// The first list of everything that is served is complete: from now on an absent fact is an absent object. Comes
     /// exactly once; nothing may be served or written before it.
     Synced,
+    /// Everything that was true when [`SourceHandle::catch_up`] was called with this number has been told. Comes after
+    /// [`SourceEvent::Synced`].
+    CaughtUp(u64),
+}
+
+/// What the source is told.
+#[derive(Debug)]
+enum Order {
+    Want(Vec<(NamespacedName, bool)>),
+    CatchUp(u64),
 }
 
 /// Steers a running source; dropped, the source ends.
 #[derive(Clone, Debug)]
 pub struct SourceHandle {
-    wants: mpsc::UnboundedSender<Vec<(NamespacedName, bool)>>,
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 impl SourceHandle {
     /// Secrets that somebody needs (`true`) or nobody needs any more. Each that is needed is answered by an upsert, by a
     /// removal when it does not exist, or by [`Change::Forget`] when it cannot be read.
     pub fn want_secrets(&self, wants: Vec<(NamespacedName, bool)>) {
-        if self.wants.send(wants).is_err() {
+        self.order(Order::Want(wants));
+    }
+
+    /// Asks for [`SourceEvent::CaughtUp`] with this number, which must not be smaller than an earlier one. A newer question
+    /// takes an open one's place. It is answered when the API server vouches for it, within seconds as a rule; the Secrets
+    /// that were wanted before are among what it is about.
+    pub fn catch_up(&self, question: u64) {
+        self.order(Order::CatchUp(question));
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_err() {
             tracing::debug!("the source has ended");
         }
     }
@@ -132,9 +156,10 @@ impl Source {
     ) -> (SourceHandle, mpsc::Receiver<SourceEvent>) {
         // Few batches: lists wait for the graph rather than pile up.
         let (changes, events) = mpsc::channel(16);
-        let (wants, wanted) = mpsc::unbounded_channel();
-        let sink = watcher::Sink { changes, observer, health };
-        tokio::spawn(director::Director::new(api, config, sink).run(wanted));
-        (SourceHandle { wants }, events)
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (questions, asked) = watch::channel(0);
+        let sink = selection::Sink { changes, observer, health, questions: asked };
+        tokio::spawn(director::Director::new(api, config, sink, questions).run(ordered));
+        (SourceHandle { orders }, events)
     }
 }

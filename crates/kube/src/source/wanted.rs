@@ -10,19 +10,27 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::members::{Members, Names, NamesSender};
-use super::watcher::{Selection, Sink, Watcher};
+use super::progress::Progress;
+use super::selection::{Selection, Sink};
+use super::watcher::Watcher;
 use super::{Scope, SecretMode, SourceConfig, SourceEvent};
 use crate::api::Api;
 use crate::kinds::Kind;
+
+/// A watcher that runs.
+struct Running {
+    task: AbortHandle,
+    progress: watch::Receiver<Progress>,
+}
 
 /// The wanted objects of one namespace.
 #[derive(Default)]
 struct Namespace {
     names: BTreeSet<Arc<str>>,
     /// One watcher for the whole namespace, which follows this set.
-    whole: Option<(NamesSender, AbortHandle)>,
+    whole: Option<(NamesSender, Running)>,
     /// One watcher for each name.
-    single: BTreeMap<Arc<str>, AbortHandle>,
+    single: BTreeMap<Arc<str>, Running>,
 }
 
 /// The wanted objects of one kind.
@@ -129,20 +137,20 @@ impl Wanted {
             namespace.stop();
             let names = watch::Sender::new(Some(Arc::new(namespace.names.clone())));
             let members = Some(Members::of_names(names.subscribe()));
-            let task = self.start(Selection { members, ..self.selection(key) });
-            namespace.whole = Some((names, task));
+            let running = self.start(Selection { members, ..self.selection(key) });
+            namespace.whole = Some((names, running));
         } else {
-            namespace.single.retain(|name, task| {
+            namespace.single.retain(|name, running| {
                 let keep = namespace.names.contains(name);
                 if !keep {
-                    task.abort();
+                    running.task.abort();
                 }
                 keep
             });
             for name in &namespace.names {
                 if !namespace.single.contains_key(name) {
-                    let task = self.start(Selection { name: Some(name.clone()), ..self.selection(key) });
-                    namespace.single.insert(name.clone(), task);
+                    let running = self.start(Selection { name: Some(name.clone()), ..self.selection(key) });
+                    namespace.single.insert(name.clone(), running);
                 }
             }
         }
@@ -153,9 +161,19 @@ impl Wanted {
         Selection::whole(self.kind, self.kind.versions[0], namespace.clone())
     }
 
-    fn start(&mut self, selection: Selection) -> AbortHandle {
+    fn start(&mut self, selection: Selection) -> Running {
         let watcher = Watcher::new(self.api.clone(), selection, self.page_size, self.sink.clone());
-        self.tasks.spawn(watcher.gated(self.gate.clone()).run(self.stay.subscribe()))
+        let progress = watcher.progress();
+        let task = self.tasks.spawn(watcher.gated(self.gate.clone()).run(self.stay.subscribe()));
+        Running { task, progress }
+    }
+
+    /// Where each watcher stands.
+    pub(super) fn progress(&self) -> impl Iterator<Item = &watch::Receiver<Progress>> {
+        self.namespaces.values().flat_map(|namespace| {
+            let whole = namespace.whole.iter().map(|(_, running)| running);
+            whole.chain(namespace.single.values()).map(|running| &running.progress)
+        })
     }
 
     fn id(&self, key: &NamespacedName) -> ObjectRef {
@@ -170,11 +188,11 @@ impl Wanted {
 
 impl Namespace {
     fn stop(&mut self) {
-        for (_, task) in std::mem::take(&mut self.single) {
-            task.abort();
+        for (_, running) in std::mem::take(&mut self.single) {
+            running.task.abort();
         }
-        if let Some((_, task)) = self.whole.take() {
-            task.abort();
+        if let Some((_, running)) = self.whole.take() {
+            running.task.abort();
         }
     }
 }

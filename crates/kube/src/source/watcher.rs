@@ -6,7 +6,10 @@
 //! ```
 //!
 //! Invariants: an API server that is away changes nothing (a failed list removes nothing, a failed watch goes on from the
-//! last version); what vanished counts only after a complete list; `known` holds exactly what was handed out.
+//! last version); what vanished counts only after a complete list; `known` holds exactly what was handed out; a question
+//! is answered when all that was true at its time was handed on.
+
+mod intake;
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -17,20 +20,19 @@ use futures_util::StreamExt;
 use gatehouse_model::NamespacedName;
 use gatehouse_translate::Change;
 use kube::core::WatchEvent;
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
-use super::SourceEvent;
 use super::members::{Members, NamesSender};
-use super::page::{Head, Page};
-use crate::api::{Api, Target};
+use super::page::Page;
+use super::progress::{Aim, Progress, Questions, SHORT, SHORT_WATCHES};
+use super::selection::{Selection, Sink};
+use crate::api::Api;
 use crate::backoff::Backoff;
 use crate::error::{Cause, Error};
-use crate::health::Health;
-use crate::kinds::{Kind, Need};
-use crate::status::StatusObserver;
+use crate::kinds::Need;
+use intake::version_of;
 
 /// The API server sends a bookmark about every minute: a stream that is silent for longer is dead.
 const SILENCE: Duration = Duration::from_secs(90);
@@ -41,56 +43,6 @@ const RELIST_AFTER: u32 = 10;
 /// Events that are handed on as one batch at most.
 const BATCH: usize = 256;
 
-/// What to watch.
-#[derive(Clone, Debug)]
-pub(super) struct Selection {
-    pub(super) kind: &'static Kind,
-    pub(super) version: &'static str,
-    /// Empty for all.
-    pub(super) namespace: Arc<str>,
-    /// A field selector on the name, which access rules by name permit.
-    pub(super) name: Option<Arc<str>>,
-    /// A label selector.
-    pub(super) labels: Option<Arc<str>>,
-    /// Who of them counts.
-    pub(super) members: Option<Members>,
-}
-
-impl Selection {
-    pub(super) fn whole(kind: &'static Kind, version: &'static str, namespace: Arc<str>) -> Self {
-        Self { kind, version, namespace, name: None, labels: None, members: None }
-    }
-
-    fn target(&self) -> Target<'_> {
-        let namespace = if self.kind.namespaced { &*self.namespace } else { "" };
-        Target::all(self.kind.resource(self.version), namespace)
-    }
-
-    /// The selectors as a query.
-    fn query(&self) -> Vec<(&'static str, String)> {
-        let name = self.name.iter().map(|name| ("fieldSelector", format!("metadata.name={name}")));
-        let labels = self.labels.iter().map(|labels| ("labelSelector", labels.to_string()));
-        name.chain(labels).collect()
-    }
-}
-
-/// Where it all goes. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Sink {
-    pub(super) changes: mpsc::Sender<SourceEvent>,
-    pub(super) observer: Option<StatusObserver>,
-    pub(super) health: Health,
-}
-
-/// Where a watcher stands, for those who wait for all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// The first list is not complete.
-    Listing,
-    /// It is, or it never will be for want of rights to something optional.
-    Listed,
-}
-
 /// A list and watch of one selection.
 #[derive(Debug)]
 pub(super) struct Watcher {
@@ -100,6 +52,7 @@ pub(super) struct Watcher {
     sink: Sink,
     /// Bounds how many list at once.
     gate: Option<Arc<Semaphore>>,
+    questions: Questions,
     progress: watch::Sender<Progress>,
     /// Names of the objects, for those whose scope they are.
     names: Option<NamesSender>,
@@ -122,6 +75,8 @@ impl Drop for Watcher {
 enum End {
     /// The API server closed it, as it does after a while.
     Closed,
+    /// Somebody asks whether we are current.
+    Asked,
     /// More objects belong to us than before: list again.
     Relist,
 }
@@ -131,14 +86,15 @@ impl Watcher {
         let target = selection.target();
         let mut operation = target.operation("watch");
         selection.name.as_deref().unwrap_or_default().clone_into(&mut operation.name);
-        let subject = operation.to_string();
+        let (subject, questions) = (operation.to_string(), sink.questions.clone());
         Self {
             api,
             selection,
             page_size,
             sink,
             gate: None,
-            progress: watch::Sender::new(Progress::Listing),
+            questions,
+            progress: watch::Sender::default(),
             names: None,
             forgotten: false,
             known: BTreeSet::new(),
@@ -182,10 +138,12 @@ impl Watcher {
         }
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
+            let asked = *self.questions.borrow_and_update();
             match self.list().await {
                 Ok(version) => {
                     self.well();
                     self.listed();
+                    self.answered(asked);
                     backoff.reset();
                     self.follow(version, &mut backoff).await;
                 }
@@ -199,11 +157,18 @@ impl Watcher {
 
     /// Watches from a version on until a new list is needed.
     async fn follow(&mut self, mut version: String, backoff: &mut Backoff) {
-        let mut refused = 0;
+        let (mut refused, mut unanswered) = (0, 0);
         loop {
             let opened = Instant::now();
             match self.watch(&mut version).await {
-                Ok(End::Closed) => {}
+                Ok(End::Asked) => continue,
+                Ok(End::Closed) if self.open_question().is_some() => {
+                    unanswered += 1;
+                    if unanswered >= SHORT_WATCHES {
+                        return;
+                    }
+                }
+                Ok(End::Closed) => unanswered = 0,
                 Ok(End::Relist) | Err(Error { cause: Cause::Gone, .. }) => return,
                 Err(error) => {
                     if !matches!(error.cause, Cause::Unreachable(_)) {
@@ -226,17 +191,14 @@ impl Watcher {
     /// Lists everything, page by page; nothing is removed before the last one. Returns the version of the list.
     async fn list(&mut self) -> Result<String, Error> {
         let gate = self.gate.clone();
-        let _permit = match &gate {
-            Some(gate) => gate.acquire().await.ok(),
-            None => None,
-        };
+        let _permit = permit(gate.as_deref()).await;
         if let Some(members) = &mut self.selection.members {
             members.refresh();
         }
         let mut seen = BTreeSet::new();
         let mut token = String::new();
         let version = loop {
-            let text = self.page(&token).await?;
+            let text = self.page(self.page_size, &token).await?;
             let page = Page::parse(&text).map_err(|e| self.unreadable(&e))?;
             let mut changes = Vec::with_capacity(page.items.len());
             for item in &page.items {
@@ -256,9 +218,10 @@ impl Watcher {
         Ok(version)
     }
 
-    async fn page(&self, token: &str) -> Result<String, Error> {
+    /// Without a version, the API server answers with the newest there is.
+    async fn page(&self, size: u32, token: &str) -> Result<String, Error> {
         let mut query = self.selection.query();
-        query.push(("limit", self.page_size.to_string()));
+        query.push(("limit", size.to_string()));
         if !token.is_empty() {
             query.push(("continue", token.to_owned()));
         }
@@ -275,29 +238,30 @@ impl Watcher {
         self.publish();
     }
 
-    /// The objects that are asked for by name.
-    fn asked_for(&self) -> Vec<NamespacedName> {
-        let namespace = &self.selection.namespace;
-        let members = self.selection.members.as_ref().map(Members::asked_for).unwrap_or_default();
-        let names = self.selection.name.iter().chain(&members);
-        names.map(|name| NamespacedName::new(namespace.clone(), name.clone())).collect()
-    }
-
     /// Follows the stream of events from `version` on, which it keeps current.
     async fn watch(&mut self, version: &mut String) -> Result<End, Error> {
+        let mut aim = match self.open_question() {
+            Some(question) => Some(self.aim(question).await?),
+            None => None,
+        };
+        let lifetime = if aim.is_some() { SHORT } else { self.lifetime() };
         let mut query = self.selection.query();
         query.push(("watch", "true".into()));
         query.push(("allowWatchBookmarks", "true".into()));
         query.push(("resourceVersion", version.clone()));
-        query.push(("timeoutSeconds", self.lifetime().to_string()));
+        query.push(("timeoutSeconds", lifetime.to_string()));
         let query: Vec<_> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let stream = self.api.watch(&self.selection.target(), &query).await?;
         self.well();
         let mut batches = pin!(stream.ready_chunks(BATCH));
-        let mut members = self.selection.members.clone();
+        let (mut members, mut questions) = (self.selection.members.clone(), self.questions.clone());
         loop {
+            if let Some(reached) = aim.take_if(|aim| aim.reached(version)) {
+                self.answered(reached.question);
+            }
             let batch = tokio::select! {
                 batch = tokio::time::timeout(SILENCE, batches.next()) => batch,
+                Ok(()) = questions.changed() => return Ok(End::Asked),
                 () = Members::changed(members.as_mut()) => {
                     if self.members_changed().await {
                         return Ok(End::Relist);
@@ -310,6 +274,20 @@ impl Watcher {
                 Ok(Some(events)) => self.events(events, version).await?,
             }
         }
+    }
+
+    /// The question that waits for an answer.
+    fn open_question(&mut self) -> Option<u64> {
+        let asked = *self.questions.borrow_and_update();
+        (asked > self.progress.borrow().current).then_some(asked)
+    }
+
+    /// Asks how new an answer has to be.
+    async fn aim(&self, question: u64) -> Result<Aim, Error> {
+        let _permit = permit(self.gate.as_deref()).await;
+        let text = self.page(1, "").await?;
+        let page = Page::parse(&text).map_err(|e| self.unreadable(&e))?;
+        Ok(Aim::new(question, &page.version))
     }
 
     async fn events(
@@ -350,103 +328,12 @@ impl Watcher {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Decodes an object and adds the change; `None` when it is not ours or cannot be read.
-    fn take(&self, item: &RawValue, changes: &mut Vec<Change>) -> Option<NamespacedName> {
-        let decoded = (self.selection.kind.decode)(item.get());
-        let (object, version) = match decoded {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                let head = Head::of(item);
-                let subject = format!("{} {}", self.selection.kind.name, head.key());
-                self.sink.health.report(&subject, format!("it cannot be read and is left out: {error}"));
-                // What was known of it stays: an object that we do not understand is not one that is gone.
-                return self.known.get(&head.key()).cloned();
-            }
-        };
-        let meta = object.meta();
-        let key = self.key(meta.namespace(), &meta.name);
-        if !self.counts(&key) {
-            return None;
-        }
-        if let Some(observer) = self.sink.observer.as_ref().filter(|_| self.selection.kind.has_status) {
-            observer.saw(self.selection.kind, &key, &version, item);
-        }
-        changes.push(Change::Upsert(Box::new(object)));
-        Some(key)
-    }
-
-    fn deleted(&mut self, item: &RawValue, changes: &mut Vec<Change>) {
-        let key = Head::of(item).key();
-        if self.known.remove(&key) || self.selection.name.as_ref() == Some(&key.name) {
-            self.forget_status(&key);
-            changes.push(Change::Remove(self.id(&key)));
-        }
-    }
-
-    /// A key that shares the namespace's text with its neighbours.
-    fn key(&self, namespace: &str, name: &str) -> NamespacedName {
-        let wanted = NamespacedName::new(namespace, "");
-        let neighbour = self.known.range(wanted..).next().filter(|key| *key.namespace == *namespace);
-        let namespace = neighbour.map_or_else(|| namespace.into(), |key| key.namespace.clone());
-        NamespacedName::new(namespace, name)
-    }
-
-    fn counts(&self, key: &NamespacedName) -> bool {
-        self.selection.members.as_ref().is_none_or(|members| members.contain(key))
-    }
-
-    /// Who counts has changed: those who left are removed; says whether there are new ones.
-    async fn members_changed(&mut self) -> bool {
-        let Some(members) = &mut self.selection.members else { return false };
-        let grown = members.refresh();
-        let left: BTreeSet<_> = self.known.iter().filter(|key| !self.counts(key)).cloned().collect();
-        self.known.retain(|key| !left.contains(key));
-        // Objects that nobody asks for any more are not gone: whoever stopped asking knows.
-        if !self.selection.members.as_ref().is_some_and(Members::by_name) {
-            self.remove(left).await;
-        }
-        grown
-    }
-
-    async fn withdraw(&mut self) {
-        let known = std::mem::take(&mut self.known);
-        self.remove(known).await;
-    }
-
-    async fn remove(&self, gone: BTreeSet<NamespacedName>) {
-        for key in &gone {
-            self.forget_status(key);
-        }
-        self.hand_on(gone.iter().map(|key| Change::Remove(self.id(key))).collect()).await;
-    }
-
-    fn forget_status(&self, key: &NamespacedName) {
-        if let Some(observer) = self.sink.observer.as_ref().filter(|_| self.selection.kind.has_status) {
-            observer.gone(self.selection.kind, key);
-        }
-    }
-
-    /// Waits for room: who lists faster than the graph takes it is slowed down. A listener that is gone ends us in `run`.
-    async fn hand_on(&self, changes: Vec<Change>) {
-        if !changes.is_empty() && self.sink.changes.send(SourceEvent::Changes(changes)).await.is_err() {
-            tracing::debug!(subject = self.subject, "nobody listens any more");
-        }
-    }
-
-    fn publish(&self) {
-        let Some(names) = &self.names else { return };
-        let now: BTreeSet<Arc<str>> = self.known.iter().map(|key| key.name.clone()).collect();
-        names.send_if_modified(|old| {
-            let new = old.as_deref() != Some(&now);
-            if new {
-                *old = Some(Arc::new(now));
-            }
-            new
-        });
-    }
-
     fn listed(&self) {
-        self.progress.send_replace(Progress::Listed);
+        self.progress.send_modify(|progress| progress.listed = true);
+    }
+
+    fn answered(&self, question: u64) {
+        self.progress.send_modify(|progress| progress.current = progress.current.max(question));
     }
 
     fn well(&mut self) {
@@ -465,6 +352,11 @@ impl Watcher {
                 }
             }
         }
+        if matches!(error.cause, Cause::Forbidden { .. } | Cause::NotServed) {
+            // Nobody can know more of it.
+            let asked = *self.questions.borrow();
+            self.answered(asked);
+        }
         if matches!(error.cause, Cause::Forbidden { .. }) {
             if !std::mem::replace(&mut self.forgotten, true) {
                 // Unknown, not absent: what was built from the last value stays.
@@ -476,15 +368,6 @@ impl Watcher {
             if self.selection.kind.need == Need::Optional || scope {
                 self.listed();
             }
-        }
-    }
-
-    fn id(&self, key: &NamespacedName) -> gatehouse_api::ObjectRef {
-        gatehouse_api::ObjectRef {
-            group: self.selection.kind.group.to_owned(),
-            kind: self.selection.kind.name.to_owned(),
-            namespace: key.namespace.to_string(),
-            name: key.name.to_string(),
         }
     }
 
@@ -501,18 +384,9 @@ impl Watcher {
     }
 }
 
-/// The version of an object, or the old one where it says none.
-fn version_of(item: &RawValue, old: &str) -> String {
-    #[derive(Deserialize)]
-    struct Versioned<'a> {
-        #[serde(borrow)]
-        metadata: Version<'a>,
+async fn permit(gate: Option<&Semaphore>) -> Option<SemaphorePermit<'_>> {
+    match gate {
+        Some(gate) => gate.acquire().await.ok(),
+        None => None,
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Version<'a> {
-        resource_version: &'a str,
-    }
-    serde_json::from_str::<Versioned<'_>>(item.get())
-        .map_or_else(|_| old.to_owned(), |item| item.metadata.resource_version.to_owned())
 }

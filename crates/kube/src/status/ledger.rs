@@ -110,6 +110,8 @@ pub(super) enum Outcome {
     Unchanged(Seen),
     /// There is no such object, or it is another one of the same name: a new change will come.
     Gone,
+    /// It says that and refusals that an earlier leader heard of: look again when proxies have answered.
+    Kept(Seen),
     /// Try again.
     Failed,
 }
@@ -119,6 +121,8 @@ pub(super) enum Outcome {
 pub(super) struct Ledger {
     entries: HashMap<Key, Entry, FxBuildHasher>,
     queue: VecDeque<Key>,
+    /// Objects that say more than is desired until proxies have answered.
+    kept: Vec<Key>,
     /// Whether we write at all.
     leading: bool,
 }
@@ -202,7 +206,10 @@ impl Ledger {
                 entry.writes += 1;
                 entry.see_at_least(*seen);
             }
-            Outcome::Unchanged(seen) => {
+            Outcome::Unchanged(seen) | Outcome::Kept(seen) => {
+                if matches!(outcome, Outcome::Kept(_)) {
+                    self.kept.push(key.clone());
+                }
                 entry.see_at_least(*seen);
                 entry.settled = Some((desired.digest, entry.seen.map(|seen| seen.digest)));
             }
@@ -220,6 +227,16 @@ impl Ledger {
         self.check(key);
         self.drop_empty(key);
         None
+    }
+
+    /// The proxies have answered: what was kept is looked at again.
+    pub(super) fn heard(&mut self) {
+        for key in std::mem::take(&mut self.kept) {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.settled = None;
+                self.check(&key);
+            }
+        }
     }
 
     pub(super) fn retry(&mut self, key: &Key) {

@@ -106,14 +106,18 @@ fn stamp(old: &Value, new: &Value, now: &str) -> Value {
         return old.clone();
     }
     let mut condition = new.clone();
-    let since = match &old["lastTransitionTime"] {
-        Value::String(since) if old["status"] == new["status"] => since.as_str(),
-        _ => now,
-    };
     if let Some(fields) = condition.as_object_mut() {
-        fields.insert("lastTransitionTime".into(), since.into());
+        fields.insert("lastTransitionTime".into(), transition_time(old, new, now).into());
     }
     condition
+}
+
+/// Since when a condition has its status: the old one's time while that is the same.
+pub fn transition_time<'a>(old: &'a Value, new: &Value, now: &'a str) -> &'a str {
+    match &old["lastTransitionTime"] {
+        Value::String(since) if old["status"] == new["status"] => since,
+        _ => now,
+    }
 }
 
 /// Whether the new condition only says that proxies have not answered yet, while the old one says that they had: a new

@@ -5,6 +5,8 @@
 //! watchers -- digest of our part, live --> seen ------+-> differ? -> get, merge, put /status (if nothing changed between)
 //! ```
 //!
+//! A new leader leaves the refusals that stand in statuses until the proxies have answered it.
+//!
 //! A replica that does not lead follows both sides and writes nothing; when it comes to lead, only what differs costs a
 //! request.
 
@@ -12,6 +14,7 @@ mod budget;
 mod ledger;
 mod merge;
 mod own;
+mod standing;
 mod writer;
 
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-pub use merge::merge;
+pub use merge::{merge, transition_time};
 pub use own::{Digest, Shape};
 pub use writer::{StatusWriter, WriteCounts, WriterConfig};
 

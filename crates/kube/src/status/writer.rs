@@ -15,6 +15,7 @@ use super::budget::Budget;
 use super::ledger::{Desired, Key, Ledger, Outcome, Seen};
 use super::merge::merge;
 use super::own::{Digest, Shape};
+use super::standing::keep_refusals;
 use super::{StatusObserver, number};
 use crate::api::{Api, Target};
 use crate::error::{Cause, Error};
@@ -37,6 +38,9 @@ pub struct WriterConfig {
     pub burst: u32,
     /// Writes under way at once.
     pub parallel: usize,
+    /// Whether proxies have told what they refuse since we lead: until then the refusals that stand in the statuses of
+    /// routes stay. `None`: all that is known is in the desired statuses.
+    pub heard: Option<watch::Receiver<bool>>,
 }
 
 impl Default for WriterConfig {
@@ -46,6 +50,7 @@ impl Default for WriterConfig {
             per_second: 100,
             burst: 200,
             parallel: 16,
+            heard: None,
         }
     }
 }
@@ -99,6 +104,7 @@ impl StatusWriter {
             api,
             controllers: controllers.clone(),
             leadership: leadership.clone(),
+            heard: config.heard.clone().unwrap_or_else(|| watch::channel(true).1),
             health,
             counters: counters.clone(),
         };
@@ -161,6 +167,7 @@ impl Actor {
         mut leadership: watch::Receiver<Leadership>,
     ) {
         self.ledger.lead(leadership.borrow_and_update().is_leader());
+        let mut heard = self.attempt.heard.clone();
         loop {
             let wait = self.pump();
             tokio::select! {
@@ -171,6 +178,11 @@ impl Actor {
                 Ok(()) = leadership.changed() => {
                     let leads = leadership.borrow_and_update().is_leader();
                     self.ledger.lead(leads);
+                }
+                Ok(()) = heard.changed() => {
+                    if *heard.borrow_and_update() {
+                        self.ledger.heard();
+                    }
                 }
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
@@ -227,6 +239,10 @@ impl Actor {
                         Ended::Waited(key)
                     });
                 }
+                // It may have begun before proxies had answered, and ended after.
+                if *self.attempt.heard.borrow() {
+                    self.ledger.heard();
+                }
             }
             Ok(Ended::Waited(key)) => self.ledger.retry(&key),
             Err(error) => {
@@ -244,6 +260,7 @@ struct Attempt {
     api: Api,
     controllers: Arc<[Arc<str>]>,
     leadership: watch::Receiver<Leadership>,
+    heard: watch::Receiver<bool>,
     health: Health,
     counters: Arc<Counters>,
 }
@@ -281,12 +298,19 @@ impl Attempt {
             // A new object of the same name: what we have to say is of the old one.
             return Ok(Outcome::Gone);
         }
-        let wanted = desired.status.as_deref().and_then(|status| serde_json::from_str(status).ok());
+        let mut wanted: Option<Value> =
+            desired.status.as_deref().and_then(|status| serde_json::from_str(status).ok());
+        let kept = shape == Shape::Route
+            && !*self.heard.borrow()
+            && wanted.as_mut().is_some_and(|wanted| {
+                keep_refusals(&live["status"], wanted, &self.controllers, desired.generation)
+            });
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let merged = merge(shape, &live["status"], wanted.as_ref(), &self.controllers, &now);
         if same(&merged, &live["status"]) {
             self.counters.unchanged.fetch_add(1, Ordering::Relaxed);
-            return Ok(Outcome::Unchanged(self.seen(shape, &live)));
+            let seen = self.seen(shape, &live);
+            return Ok(if kept { Outcome::Kept(seen) } else { Outcome::Unchanged(seen) });
         }
         if !self.leadership.borrow().is_leader() {
             return Ok(Outcome::Failed);

@@ -28,6 +28,8 @@ pub(super) struct Follow {
     /// How often `Synced` came.
     pub(super) synced: u32,
     pub(super) removals: u32,
+    /// The last question that was answered.
+    pub(super) caught_up: u64,
 }
 
 impl Follow {
@@ -38,7 +40,7 @@ impl Follow {
     pub(super) fn observed(api: Api, config: SourceConfig, observer: Option<StatusObserver>) -> Self {
         let health = Health::default();
         let (handle, events) = Source::start(api, config, observer, health.clone());
-        Self { handle, health, events, facts: BTreeMap::new(), synced: 0, removals: 0 }
+        Self { handle, health, events, facts: BTreeMap::new(), synced: 0, removals: 0, caught_up: 0 }
     }
 
     /// Reads on until the facts are as they should be.
@@ -60,6 +62,7 @@ impl Follow {
     fn take(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Synced => self.synced += 1,
+            SourceEvent::CaughtUp(question) => self.caught_up = question,
             SourceEvent::Changes(changes) => {
                 for change in changes {
                     match change {

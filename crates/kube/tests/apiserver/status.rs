@@ -26,8 +26,12 @@ struct Rig {
 }
 
 async fn rig(server: &ApiServer, namespace: &str) -> Rig {
+    rig_with(server, namespace, WriterConfig::default()).await
+}
+
+async fn rig_with(server: &ApiServer, namespace: &str, config: WriterConfig) -> Rig {
     let (leads, leadership) = watch::channel(Leadership::Leader);
-    let config = WriterConfig { controllers: vec![OURS.into()], ..WriterConfig::default() };
+    let config = WriterConfig { controllers: vec![OURS.into()], ..config };
     let (writer, observer) =
         StatusWriter::start(api(server, "admin"), &config, leadership, Health::default());
     let scope = Scope::Namespaces([namespace.to_owned()].into());
@@ -152,6 +156,35 @@ async fn standby_writes_nothing_until_it_leads() {
     assert_eq!(rig.writer.counts().written, 0);
     rig.leads.send_replace(Leadership::Leader);
     parents(&admin, &path, 2).await;
+}
+
+#[tokio::test]
+async fn a_new_leader_leaves_a_refusal_until_the_proxies_have_answered_it() {
+    let server = shared().await;
+    let admin = Admin::of(server);
+    admin.namespace("refusals", &json!({})).await;
+    admin.create(&routes("refusals"), &route("r", "a.example.com")).await;
+    let path = format!("{}/r", routes("refusals"));
+    let accepted = parent(OURS, "Accepted");
+    let mut refused = accepted.clone();
+    let mut refusal = condition("gatehouse.dev/Programmed", "RefusedByProxy");
+    refusal["status"] = "False".into();
+    refused["conditions"].as_array_mut().expect("conditions").push(refusal);
+    let refused = timed(refused, "2026-01-01T00:00:00Z");
+    set_status(&admin, &path, &json!({ "parents": [refused] })).await;
+    let (hear, heard) = watch::channel(false);
+    let config = WriterConfig { heard: Some(heard), ..WriterConfig::default() };
+    let rig = rig_with(server, "refusals", config).await;
+    rig.writer.write(change("HTTPRoute", "refusals", "r", Some(&json!({ "parents": [accepted] }))));
+    eventually("it was looked at", async || (rig.writer.counts().unchanged == 1).then_some(())).await;
+    assert_eq!(parents(&admin, &path, 1).await, [refused]);
+    hear.send_replace(true);
+    eventually("it is withdrawn", async || {
+        let live = parents(&admin, &path, 1).await;
+        (live[0]["conditions"].as_array().map(Vec::len) == Some(1)).then_some(())
+    })
+    .await;
+    assert_eq!(rig.writer.counts().written, 1);
 }
 
 #[tokio::test]

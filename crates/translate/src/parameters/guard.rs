@@ -4,8 +4,8 @@ use gatehouse_api::types::EnvoyProxySpec;
 use gatehouse_api::types::envoyproxy::{KubernetesProvider, KubernetesWorkload};
 use serde_json::Value;
 
-/// The paths of fields that could mount or show Secrets of that namespace, raise the pods' rights in it, or take names
-/// there; sorted.
+/// The paths of fields that could mount or show Secrets of that namespace, run other code beside the controller, raise the
+/// pods' rights, or take names there; sorted.
 pub(super) fn forbidden(spec: &EnvoyProxySpec) -> Vec<String> {
     let Some(kubernetes) = spec.kubernetes() else { return Vec::new() };
     let mut found = Vec::new();
@@ -31,6 +31,8 @@ fn in_workload(workload: &KubernetesWorkload) -> Vec<&'static str> {
     let env = container.and_then(|container| container.env.as_deref()).unwrap_or_default();
     set(&[
         ("container.env.valueFrom", env.iter().any(reads_objects)),
+        ("container.image", container.is_some_and(|c| c.image.is_some())),
+        ("container.imageRepository", container.is_some_and(|c| c.image_repository.is_some())),
         ("container.securityContext", container.is_some_and(|c| c.security_context.is_some())),
         ("container.volumeMounts", container.is_some_and(|c| c.volume_mounts.is_some())),
         ("initContainers", workload.init_containers.is_some()),

@@ -118,13 +118,18 @@ fn what_reaches_into_a_shared_namespace_is_forbidden() {
         "patch": {"value": {}},
         "initContainers": [],
         "pod": {"volumes": [], "imagePullSecrets": [], "securityContext": {}, "labels": {}, "nodeSelector": {}},
-        "container": {"env": [secret], "volumeMounts": [], "securityContext": {}, "resources": {}, "image": "i:1"},
+        "container": {
+            "env": [secret], "volumeMounts": [], "securityContext": {}, "resources": {}, "image": "i:1",
+            "imageRepository": "i",
+        },
     });
     let all = |workload: &str, fields: &Value| {
         guard::forbidden(&spec(json!({"provider": {"kubernetes": {workload: fields}}})))
     };
     let of_workload = [
         "container.env.valueFrom",
+        "container.image",
+        "container.imageRepository",
         "container.securityContext",
         "container.volumeMounts",
         "initContainers",

@@ -104,6 +104,16 @@ impl Pods<'_> {
         Some(Problem::new("InvalidParameters", format!("{}: {why}", parameters.names)))
     }
 
+    /// A Gateway that serves may still have pods that do not start, as when an update of them fails: that must be told.
+    fn warn(&self, programmed: Condition) -> Condition {
+        match self {
+            Self::Known(FleetState { problem: Some(problem), .. }) => {
+                Condition { message: format!("{}; but {problem}", programmed.message).into(), ..programmed }
+            }
+            _ => programmed,
+        }
+    }
+
     /// What came of a Gateway's parameters.
     fn followed(&self, parameters: &Parameters, generation: i64) -> Condition {
         let mut unheeded: Vec<&str> = parameters.unheeded.iter().map(String::as_str).collect();
@@ -125,7 +135,7 @@ fn programmed_in_pods(listeners: Condition, pods: &Pods<'_>, view: &GatewayView)
         return listeners;
     }
     match pods_problem(pods, view) {
-        None => listeners,
+        None => pods.warn(listeners),
         Some(problem) => {
             Condition::new("Programmed", false, problem.reason, problem.message, view.generation)
         }

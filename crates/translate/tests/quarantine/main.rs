@@ -94,6 +94,29 @@ fn known_bad_bytes_are_not_sent_again() {
 }
 
 #[test]
+fn bad_bytes_that_nobody_has_any_more_are_forgotten_in_the_end() {
+    let mut scene = Scene::new(3, "poison");
+    scene.edit(1, "poison that stays");
+    scene.run();
+    for edit in 0..280 {
+        scene.edit(2, &format!("poison {edit}"));
+        assert!(scene.run() > 0);
+    }
+    let remembered = scene.world.refused_fragments();
+    assert!((2..200).contains(&remembered), "{remembered}");
+    assert_eq!(scene.refused_routes(), ["route-1", "route-2"]);
+    assert_eq!(scene.does(1).as_deref(), Some("first"));
+    assert_eq!(scene.does(2).as_deref(), Some("first"));
+    scene.edit(2, "good");
+    assert_eq!(scene.run(), 0);
+    assert_eq!(scene.refused_routes(), ["route-1"]);
+    // Forgotten, it is refused once more.
+    scene.edit(2, "poison 0");
+    assert!(scene.run() > 0);
+    assert_eq!(scene.does(2).as_deref(), Some("good"));
+}
+
+#[test]
 fn withdrawn_match_of_the_same_length_serves_no_more() {
     let mut scene = Scene::new(5, "poison");
     scene.rules(3, &[("/old", "first")]);

@@ -38,6 +38,8 @@ fn a_mistake_is_named_with_its_place() {
         ("watch: {namespaces: [a], selector: b=c}", "not both"),
         ("agent: {image: ''}", "agent.image"),
         ("imagePullPolicy: Sometimes", "imagePullPolicy"),
+        ("log: {level: 'gatehouse=loud'}", "log.level"),
+        ("imagePullSecrets: secret", "imagePullSecrets"),
         ("xds: {port: 19001}", "xds.port and admin.port"),
         ("xds: {port: 70000}", "line 1"),
         ("leaderElection: {retryPeriod: 2}", "leaderElection: \"2\" is not a duration"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::live::{Id, Live, Watched};
 use super::super::{AddressKind, InfraState};
-use super::observe;
+use super::{last_warning, observe};
 use crate::objects::Kind;
 
 fn state(objects: &[(Watched, Value)]) -> InfraState {
@@ -15,7 +15,7 @@ fn state(objects: &[(Watched, Value)]) -> InfraState {
             (id, Live::new(*watched, object.clone()))
         })
         .collect();
-    observe(live.iter().map(|(id, live)| (id, live)), |_| true)
+    observe(live.iter().map(|(id, live)| (id, live)), |_| true, None)
 }
 
 fn service(spec: Value, ingress: Value) -> (Watched, Value) {
@@ -51,10 +51,59 @@ fn addresses_come_from_what_the_type_of_service_gives() {
 #[test]
 fn an_address_that_is_not_given_is_a_problem() {
     let pending = state(&[service(json!({"type": "LoadBalancer"}), json!([]))]);
-    assert!(pending.problems[0].contains("has no address yet"), "{pending:?}");
+    assert!(pending.problems[0].contains("has no address yet: no load balancer gave one"), "{pending:?}");
     let asked = json!({"type": "LoadBalancer", "loadBalancerIP": "192.0.2.7"});
     let other = state(&[service(asked, json!([{"ip": "192.0.2.1"}]))]);
     assert!(other.problems[0].contains("does not have the address 192.0.2.7"), "{other:?}");
+}
+
+#[test]
+fn an_address_that_is_not_given_is_explained_by_whoever_gives_addresses() {
+    let id = Id { watched: Watched::Object(Kind::Service), namespace: "shop".into(), name: "web-eg".into() };
+    let (_, pending) = service(json!({"type": "LoadBalancer"}), json!([]));
+    let live = Live::new(id.watched, pending);
+    let found = observe([(&id, &live)].into_iter(), |_| true, Some("AllocationFailed: no address is left"));
+    assert_eq!(
+        found.problems,
+        ["Service shop/web-eg has no address yet: AllocationFailed: no address is left"]
+    );
+}
+
+#[test]
+fn the_last_warning_counts_and_those_about_endpoints_do_not() {
+    let event = |time: &str, component: &str, message: &str| {
+        json!({
+            "type": "Warning", "reason": "R", "message": message, "lastTimestamp": time,
+            "source": {"component": component}, "eventTime": null,
+        })
+    };
+    let newer = json!({
+        "type": "Warning", "reason": "R", "message": "newer", "lastTimestamp": null,
+        "eventTime": "2026-01-01T00:00:07.000000Z", "reportingComponent": "balancer",
+    });
+    let events = [
+        event("2026-01-01T00:00:05Z", "balancer", "older"),
+        newer,
+        event("2026-01-01T00:00:06Z", "balancer", "old"),
+        event("2026-01-01T00:00:09Z", "endpoint-slice-controller", "no"),
+    ];
+    assert_eq!(last_warning(&events).as_deref(), Some("R: newer"));
+    assert_eq!(last_warning(&events[3..]), None);
+    assert_eq!(last_warning(&[]), None);
+}
+
+#[test]
+fn a_container_whose_configuration_is_missing_says_what_is_missing() {
+    let waiting = json!({"reason": "CreateContainerConfigError", "message": "configmap \"web\" not found"});
+    let found = state(&[pod(json!({"initContainerStatuses": [
+        {"name": "agent", "image": "gatehouse:1", "state": {"waiting": waiting}},
+    ]}))]);
+    assert_eq!(
+        found.problems,
+        [
+            "container agent with image gatehouse:1 does not start: CreateContainerConfigError: configmap \"web\" not found"
+        ]
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::InfraState;
-use super::super::job::{Memory, Outcome};
+use super::super::job::{Memory, Outcome, Waits};
 use super::super::live::Id;
 use crate::objects::{FleetObjects, Problem};
 
@@ -17,6 +17,8 @@ const TRANSIENT: (Duration, Duration) = (Duration::from_millis(200), Duration::f
 const REFUSED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// Objects that are not ours are not watched.
 const FOREIGN: Duration = Duration::from_secs(10);
+/// Between looks at why a Service has no address.
+const WAITING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// So many repairs are made at once; who goes on is fought with ever longer pauses.
 const PATIENCE: u32 = 3;
 const LONGEST_TRUCE: Duration = Duration::from_secs(30);
@@ -36,6 +38,10 @@ pub(super) struct Entry {
     pub(super) ended: bool,
     pub(super) failures: u32,
     pub(super) reported: Option<InfraState>,
+    /// What the load balancer said last, while the Service has no address.
+    pub(super) balancer: Option<String>,
+    /// How often it was asked.
+    looks: u32,
     problems: Vec<String>,
     foreign: Vec<String>,
     repairs: u32,
@@ -67,8 +73,25 @@ impl Entry {
             self.failures += 1;
             Some(wait)
         };
-        let retry = retry.map(|wait| now + wait);
-        [retry, self.again.take()].into_iter().flatten().min()
+        let look = self.wait_for_address(outcome.waits);
+        let next = [retry, look].into_iter().flatten().map(|wait| now + wait);
+        next.chain(self.again.take()).min()
+    }
+
+    /// Remembers what is said of an address that is not there; says when to ask again. An answer that is not had changes
+    /// nothing.
+    fn wait_for_address(&mut self, waits: Option<Waits>) -> Option<Duration> {
+        match waits {
+            None => {
+                (self.balancer, self.looks) = (None, 0);
+                return None;
+            }
+            Some(Waits::Said(said)) => self.balancer = said,
+            Some(Waits::Unknown(_)) => {}
+        }
+        let wait = doubled(WAITING, self.looks);
+        self.looks += 1;
+        Some(wait)
     }
 
     /// How long to wait before a look at what somebody changed.
@@ -110,7 +133,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Entry, Outcome};
+    use super::{Entry, Outcome, Waits};
 
     #[test]
     fn repairs_slow_down_when_somebody_fights_them() {
@@ -125,5 +148,23 @@ mod tests {
         assert!(delays[4..].is_sorted() && delays[4] > Duration::ZERO);
         assert_eq!(delays[11], Duration::from_secs(30));
         assert_eq!(entry.repair_delay(now + Duration::from_secs(61)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_load_balancer_is_asked_while_an_address_is_awaited_and_ever_more_rarely() {
+        let mut entry = Entry::default();
+        let now = Instant::now();
+        let mut look = |waits| {
+            let next = entry.finish(Outcome { waits, ..Outcome::default() }, now);
+            (next.map(|next| (next - now).as_secs()), entry.balancer.clone())
+        };
+        let said = Some("no address is left".to_owned());
+        assert_eq!(look(Some(Waits::Said(None))), (Some(2), None));
+        assert_eq!(look(Some(Waits::Said(said.clone()))), (Some(4), said.clone()));
+        for wait in [8, 16, 30, 30] {
+            assert_eq!(look(Some(Waits::Said(said.clone()))), (Some(wait), said.clone()));
+        }
+        assert_eq!(look(None), (None, None));
+        assert_eq!(look(Some(Waits::Said(None))), (Some(2), None));
     }
 }

@@ -174,3 +174,18 @@ fn failed_write_is_tried_again_after_a_growing_wait() {
         ledger.retry(&busy);
     }
 }
+
+#[test]
+fn what_is_kept_costs_nothing_until_proxies_have_answered() {
+    let mut ledger = leading();
+    ledger.see(&key("a"), Some(seen(1, "A and a refusal")));
+    ledger.desire(&key("a"), desired("A"));
+    let (of, wanted) = ledger.next().expect("they differ");
+    assert_eq!(ledger.done(&of, &wanted, &Outcome::Kept(seen(1, "A and a refusal"))), None);
+    assert!(ledger.next().is_none());
+    ledger.heard();
+    assert_eq!(ledger.next(), Some((key("a"), desired("A"))));
+    ledger.done(&of, &wanted, &Outcome::Written(seen(2, "A")));
+    ledger.heard();
+    assert!(ledger.next().is_none());
+}
