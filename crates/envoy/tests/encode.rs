@@ -10,6 +10,7 @@ use gatehouse_envoy::{Address, BootstrapOptions, bootstrap, encode, json, valida
 use gatehouse_model::backend::{
     BackendKind, Cluster, ClusterName, Discovery, Endpoint, EndpointAddress, Endpoints, Health, Protocol,
 };
+use gatehouse_model::client::ConnectionSettings;
 use gatehouse_model::http::{
     Action, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror, PathMatch, PathModifier, Provenance,
     Retry, Target, Timeouts, UrlRewrite, WeightedBackend,
@@ -264,6 +265,7 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         server_name: Hostname::parse("a.com"),
         tls: Some(TlsTermination { secrets: vec![SecretName("s".into())] }),
         table: table(),
+        clients: Arc::default(),
     };
     let other = FilterChain { server_name: Hostname::Any, name: "gw/any".into(), ..chain.clone() };
     let listener = EnvoyListener {
@@ -273,6 +275,7 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         tls: true,
         chains: vec![chain, other],
         settings: Arc::default(),
+        connections: ConnectionSettings::default(),
     };
     let json = readable(LISTENER, &encode::listener(&listener, encode::Options { ipv6: true }));
     let address = json!({"socket_address": {"address": "::", "ipv4_compat": true, "port_value": 8443}});
@@ -314,7 +317,9 @@ fn settings_of_the_fleet_are_in_every_listener() {
             server_name: Hostname::Any,
             tls: None,
             table: table(),
+            clients: Arc::default(),
         }],
+        connections: ConnectionSettings::default(),
         settings: Arc::new(ListenerSettings {
             family,
             access_logs: vec![

@@ -156,7 +156,7 @@ fn api_version(object: &Object) -> Option<&'static str> {
         | Object::ListenerSet(_)
         | Object::HTTPRoute(_)
         | Object::GRPCRoute(_) => Some("gateway.networking.k8s.io/v1"),
-        Object::Backend(_) => Some("gateway.envoyproxy.io/v1alpha1"),
+        Object::Backend(_) | Object::ClientTrafficPolicy(_) => Some("gateway.envoyproxy.io/v1alpha1"),
         _ => None,
     }
 }
@@ -202,7 +202,9 @@ fn stamp(new: &mut Value, old: &Value, now: &str) {
 
 /// Whether two entries of a list speak of the same listener or parent.
 fn same_entry(a: &Value, b: &Value) -> bool {
-    let identity = |v: &Value| (v["name"].clone(), v["parentRef"].clone(), v["controllerName"].clone());
+    let identity = |v: &Value| {
+        (v["name"].clone(), v["parentRef"].clone(), v["ancestorRef"].clone(), v["controllerName"].clone())
+    };
     identity(a) == identity(b)
 }
 

@@ -85,6 +85,10 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         let reason = text(&find(&e.status["conditions"], "Accepted")["reason"]);
         backends.row([namespace(e), name(e), reason, age(e, now)]);
     }
+    let mut policies = Table::new(&["NAMESPACE", "NAME", "AGE"]);
+    for e in of("ClientTrafficPolicy") {
+        policies.row([namespace(e), name(e), age(e, now)]);
+    }
     let mut conditions = Table::new(&["OBJECT", "OF", "TYPE", "STATUS", "REASON", "MESSAGE"]);
     for e in &page.objects {
         collect(&e.status, &object(e), "", &mut conditions);
@@ -96,6 +100,7 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("httproute", routes("HTTPRoute")),
         ("grpcroute", routes("GRPCRoute")),
         ("backend", backends),
+        ("clienttrafficpolicy", policies),
         ("conditions", conditions),
     ];
     let mut out = io::stdout().lock();
@@ -128,8 +133,10 @@ fn collect(status: &Value, object: &str, of: &str, table: &mut Table) {
         let of = format!("listener {} ({} routes)", text(&listener["name"]), listener["attachedRoutes"]);
         collect(listener, object, &of, table);
     }
-    for entry in status["parents"].as_array().into_iter().flatten() {
-        collect(entry, object, &parent(&entry["parentRef"]), table);
+    for (list, about) in [("parents", "parentRef"), ("ancestors", "ancestorRef")] {
+        for entry in status[list].as_array().into_iter().flatten() {
+            collect(entry, object, &parent(&entry[about]), table);
+        }
     }
 }
 

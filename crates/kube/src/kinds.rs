@@ -2,8 +2,8 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
-    Namespace, ReferenceGrant, Resource, Secret, Service,
+    Backend, ClientTrafficPolicy, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute,
+    ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service,
 };
 use serde::de::DeserializeOwned;
 
@@ -55,6 +55,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<GRPCRoute>("grpcroutes", Need::Optional).with_status(),
     kind::<Backend>("backends", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
+    kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
 ];
 
 /// Watched by want.

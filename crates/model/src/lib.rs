@@ -4,6 +4,7 @@
 //! Kubernetes clients, protobuf or I/O, and every type is a plain value: equal values mean equal outputs.
 
 pub mod backend;
+pub mod client;
 pub mod hostname;
 pub mod http;
 pub mod key;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::client::{ClientSettings, ConnectionSettings};
 use crate::hostname::Hostname;
 use crate::key::AddressSet;
 
@@ -34,6 +35,8 @@ pub struct FilterChain {
     pub tls: Option<TlsTermination>,
     /// The table of its virtual hosts.
     pub table: TableName,
+    /// How its clients are treated.
+    pub clients: Arc<ClientSettings>,
 }
 
 /// The address families of a listener that binds every address.
@@ -104,6 +107,8 @@ pub struct EnvoyListener {
     pub chains: Vec<FilterChain>,
     /// What is the same for all listeners of the fleet.
     pub settings: Arc<ListenerSettings>,
+    /// How its connections are treated.
+    pub connections: ConnectionSettings,
 }
 
 /// A TLS certificate with its key, as PEM. `Debug` prints no key.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, EndpointSlice, EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
-    ParentReference, ReferenceGrant, Resource, Route, Secret, Service,
+    Backend, ClientTrafficPolicy, EndpointSlice, EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute,
+    ListenerSet, Meta, ParentReference, ReferenceGrant, Resource, Route, Secret, Service,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -14,6 +14,7 @@ use gatehouse_model::{FleetKey, NamespacedName, PortKey, RouteKey, RouteKind};
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
 use crate::output::{FleetState, WatchKey};
+use crate::policies::Policies;
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -91,6 +92,7 @@ pub(crate) struct Facts {
     pub(crate) backends: Table<NamespacedName, Arc<Backend>>,
     /// What EnvoyProxies say.
     pub(crate) proxies: Table<NamespacedName, Arc<EnvoyProxySpec>>,
+    pub(crate) client_policies: Policies<ClientTrafficPolicy>,
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Labels by namespace; a namespace without an object has only its name label.
     pub(crate) namespaces: Table<Arc<str>, Arc<BTreeMap<String, String>>>,
@@ -129,6 +131,10 @@ impl Facts {
             slices: Table::new(graph, "facts/slices", Missing::Absent),
             backends: Table::new(graph, "facts/backends", Missing::Absent),
             proxies: Table::new(graph, "facts/proxies", Missing::Absent),
+            client_policies: Policies::new(
+                graph,
+                ["facts/client_policies", "facts/client_policies_on", "facts/client_policies_selecting"],
+            ),
             secrets: Table::new(graph, "facts/secrets", secrets),
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
@@ -175,6 +181,7 @@ impl Facts {
             Object::EndpointSlice(o) => self.set_slice(graph, key, Some(o)),
             Object::Backend(o) => drop(self.backends.set(graph, key, o)),
             Object::EnvoyProxy(o) => drop(self.proxies.set(graph, key, Arc::new(o.spec.clone()))),
+            Object::ClientTrafficPolicy(o) => self.client_policies.set(graph, key, Some(o)),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(_) => drop(self.config_maps.set(graph, key, ())),
             Object::Namespace(o) => {
@@ -201,6 +208,7 @@ impl Facts {
             "EndpointSlice" => self.set_slice(graph, key, None),
             "Backend" => drop(self.backends.set_absent(graph, key)),
             "EnvoyProxy" => drop(self.proxies.set_absent(graph, key)),
+            "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
             "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),

@@ -7,7 +7,7 @@ mod rivals;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gatehouse_api::types::{Gateway, ListenerTLS};
+use gatehouse_api::types::{Gateway, Listener, ListenerTLS};
 use gatehouse_engine::{Reads, SmallMap, Stage};
 use gatehouse_model::{
     AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind,
@@ -19,6 +19,8 @@ use crate::config::{Config, Hosting};
 use crate::facts::{Facts, parent_of};
 use crate::output::{FleetPlan, FleetPort};
 use crate::parameters::{self, Parameters, Settings, Source};
+use crate::policies::client::{self, ClientPolicy, Declarer};
+use crate::policies::{Target, TargetKind, Told};
 
 /// A reason with words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,8 @@ pub(crate) struct GatewayView {
     pub(crate) sets: BTreeMap<NamespacedName, SetView>,
     /// Usable listeners by port and hostname.
     pub(crate) ports: BTreeMap<u16, PortView>,
+    /// What the policies for its listeners are told.
+    pub(crate) told: Told,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +116,8 @@ pub(crate) struct ListenerView {
     pub(crate) invalid_kinds: Option<Arc<str>>,
     pub(crate) namespaces: NamespacePolicy,
     pub(crate) tls: Option<Arc<ListenerTLS>>,
+    /// How its clients are treated.
+    pub(crate) clients: Arc<ClientPolicy>,
     /// `HostnameConflict` or `ProtocolConflict`.
     pub(crate) conflict: Option<Problem>,
     /// Why it is not accepted for other reasons.
@@ -210,6 +216,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
         ports,
         listeners: listeners.all,
         sets: listeners.sets,
+        told: listeners.told,
     })))
 }
 
@@ -231,37 +238,52 @@ impl Sources<'_> {
 struct Listeners {
     all: Vec<Arc<ListenerView>>,
     sets: BTreeMap<NamespacedName, SetView>,
+    told: Told,
 }
 
 /// The listeners of a Gateway and of its ListenerSets, conflicts worked out.
-fn listeners(
-    Sources { facts, classes, config, .. }: Sources<'_>,
+fn listeners<'a>(
+    Sources { facts, classes, config, .. }: Sources<'a>,
     reads: &mut Reads,
     key: &NamespacedName,
-    gateway: &Gateway,
+    gateway: &'a Gateway,
     addresses: &AddressSet,
 ) -> Listeners {
     let mut groups = vec![lower::own_listeners(key, gateway)];
     let mut sets = BTreeMap::new();
+    let names = |listeners: &'a [Listener]| listeners.iter().map(|listener| listener.name.as_str()).collect();
+    let mut declarers = vec![Declarer {
+        target: Target { kind: TargetKind::Gateway, object: key.clone() },
+        labels: &gateway.metadata.labels,
+        listeners: names(&gateway.spec.listeners),
+    }];
     for set in facts.sets_of.get(reads, key).into_iter().flat_map(SmallMap::values) {
         let set_key = NamespacedName::new(set.metadata.namespace(), set.metadata.name.as_str());
         let problem = refuse_set(facts, reads, key, gateway, &set_key);
         if problem.is_none() {
             groups.push(lower::set_listeners(key, gateway, &set_key, set));
+            declarers.push(Declarer {
+                target: Target { kind: TargetKind::ListenerSet, object: set_key.clone() },
+                labels: &set.metadata.labels,
+                listeners: names(&set.spec.listeners),
+            });
         }
         sets.insert(set_key, SetView { generation: set.metadata.generation, problem });
     }
+    let mut clients = client::claims(&facts.client_policies, reads, &declarers);
     let claimant = rivals::Claimant::new(facts, classes, config, key, gateway);
     for listener in groups.iter_mut().flatten().filter(|l| l.problem.is_none()) {
         let taken = claimant.port_taken(reads, listener.port);
-        listener.problem = taken.or_else(|| {
+        listener.problem = taken.or_else(|| clients.closes(listener)).or_else(|| {
             let fleet = FleetKey(key.clone());
             let port = PortKey { fleet, addresses: addresses.clone(), port: listener.port };
             let why = facts.unavailable.want(reads, &port)?;
             Some(Problem::new("PortUnavailable", why.clone()))
         });
     }
-    Listeners { all: conflicts::resolve(groups).into_iter().map(Arc::new).collect(), sets }
+    let mut all = conflicts::resolve(groups);
+    clients.assign(&mut all);
+    Listeners { all: all.into_iter().map(Arc::new).collect(), sets, told: clients.told() }
 }
 
 /// The pods that a Gateway needs.

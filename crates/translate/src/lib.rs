@@ -1,7 +1,7 @@
 //! From facts to Envoy resources and statuses.
 //!
 //! ```text
-//! Facts (tables) -> classes -> gateways (+ parameters, ListenerSets) -> certificates -> listeners (Envoy)
+//! Facts (tables) -> classes -> gateways (+ parameters, ListenerSets, policies) -> certificates -> listeners (Envoy)
 //!                        \-> bindings (route x listener) --\
 //!                            lowered (rules, backends) -----+-> fragments -> virtual hosts
 //!                                      \-> clusters, endpoints
@@ -25,6 +25,7 @@ mod http;
 mod names;
 mod output;
 mod parameters;
+mod policies;
 mod ports;
 mod status;
 mod uses;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gatehouse_engine::{Reads, Stage};
+use gatehouse_model::client::ConnectionSettings;
 use gatehouse_model::listener::{EnvoyListener, FilterChain, TlsTermination};
 use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey, ResourceType};
 
@@ -67,18 +68,34 @@ pub(crate) fn port(
     }
     let mut secrets = Vec::new();
     let chains = if port.tls {
-        let listeners = view.listeners.iter().filter(|l| l.usable() && l.port == key.port);
-        let chains = listeners.filter_map(|l| https_chain((certificates, pairs), reads, l, &mut secrets));
+        let chains = of_port(view, key.port)
+            .filter_map(|l| https_chain((certificates, pairs), reads, l, &mut secrets));
         chains.collect()
     } else {
         let table = names::http_table(&key.fleet.0, key.port);
-        vec![FilterChain { name: table.0.clone(), server_name: Hostname::Any, tls: None, table }]
+        let clients = of_port(view, key.port).next().map(|l| l.clients.clients.clone()).unwrap_or_default();
+        vec![FilterChain { name: table.0.clone(), server_name: Hostname::Any, tls: None, table, clients }]
     };
     Some(if chains.is_empty() {
         PortState::Idle
     } else {
         PortState::Serving(Arc::new(build(config, key, view, chains, secrets)))
     })
+}
+
+fn of_port(view: &GatewayView, port: u16) -> impl Iterator<Item = &Arc<ListenerView>> {
+    view.listeners.iter().filter(move |l| l.usable() && l.port == port)
+}
+
+/// What the policies of a port's listeners agree on.
+fn connections(view: &GatewayView, port: u16) -> ConnectionSettings {
+    let settings = || of_port(view, port).map(|listener| &listener.clients.connections);
+    let accepts = settings().filter_map(|settings| settings.accepts).min();
+    let set = |settings: &ConnectionSettings| {
+        ConnectionSettings { accepts: None, ..settings.clone() } != ConnectionSettings::default()
+    };
+    let agreed = settings().find(|settings| set(settings)).cloned().unwrap_or_default();
+    ConnectionSettings { accepts, ..agreed }
 }
 
 fn https_chain(
@@ -101,6 +118,7 @@ fn https_chain(
         server_name: listener.hostname.clone(),
         tls: Some(TlsTermination { secrets: usable.iter().map(|secret| names::secret(secret)).collect() }),
         table,
+        clients: listener.clients.clients.clone(),
     })
 }
 
@@ -122,6 +140,7 @@ fn build(
         tls: view.ports.get(&key.port).is_some_and(|port| port.tls),
         chains,
         settings: view.settings.listeners.clone(),
+        connections: connections(view, key.port),
     };
     let options = gatehouse_envoy::encode::Options { ipv6: config.ipv6 };
     let body = gatehouse_envoy::encode::listener(&listener, options);

@@ -25,6 +25,7 @@ use crate::http::{Lowered, RedirectContext, lowered};
 use crate::names;
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
 use crate::parameters::Settings;
+use crate::policies::Outcomes;
 use crate::ports::{self, Port, PortState, port};
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
@@ -40,6 +41,8 @@ pub struct World {
     stages: Stages,
     hosts: VirtualHosts,
     points: Points,
+    /// What policies are told.
+    outcomes: Outcomes,
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<RouteKey, ClusterKey>,
@@ -84,6 +87,7 @@ struct Stages {
     set_status: Stage<NamespacedName, StatusText>,
     route_status: Stage<RouteKey, StatusText>,
     backend_status: Stage<NamespacedName, StatusText>,
+    client_policy_status: Stage<NamespacedName, StatusText>,
 }
 
 impl Stages {
@@ -105,6 +109,7 @@ impl Stages {
             set_status: Stage::new(graph, "status/listener_sets"),
             route_status: Stage::new(graph, "status/routes"),
             backend_status: Stage::new(graph, "status/backends"),
+            client_policy_status: Stage::new(graph, "status/client_policies"),
         }
     }
 }
@@ -117,6 +122,7 @@ struct Changed {
     routes: Vec<RouteKey>,
     secrets: Vec<NamespacedName>,
     backends: Vec<NamespacedName>,
+    client_policies: Vec<NamespacedName>,
 }
 
 impl World {
@@ -136,6 +142,7 @@ impl World {
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
             points: Points::new(&mut graph),
+            outcomes: Outcomes::new(&mut graph, "policies/outcomes"),
             attached: Tally::new(&mut graph, "attached"),
             clusters_used: Uses::default(),
             secrets_used: Uses::default(),
@@ -229,6 +236,7 @@ impl World {
             routes: self.facts.routes.take_changed(),
             secrets: self.facts.secrets.take_changed(),
             backends: self.facts.backends.take_changed(),
+            client_policies: self.facts.client_policies.all.take_changed(),
         };
         self.drain_unread_logs();
         self.settle_gateways(&changed, &mut outputs);
@@ -305,6 +313,8 @@ impl World {
         }
         self.keep_settings(key, view.as_deref());
         self.points.set(&mut self.graph, key, view.as_deref());
+        let told = view.as_ref().map(|view| view.told.clone()).unwrap_or_default();
+        self.outcomes.set(&mut self.graph, key.clone(), told);
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
         if let Some(view) = view {

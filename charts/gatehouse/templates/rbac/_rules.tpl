@@ -7,6 +7,12 @@
   resources: [gateways/status, grpcroutes/status, httproutes/status, listenersets/status]
   verbs: [update]
 {{- include "gatehouse.rules.parameters" . }}
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [clienttrafficpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [clienttrafficpolicies/status]
+  verbs: [update]
 {{- if .Values.backends.enabled }}
 - apiGroups: [gateway.envoyproxy.io]
   resources: [backends]

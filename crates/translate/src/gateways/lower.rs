@@ -89,6 +89,7 @@ fn listener(
             listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()),
         ),
         tls: listener.tls.clone().map(Arc::new),
+        clients: Arc::default(),
         conflict: None,
         problem: unsupported(gateway, listener),
     }
