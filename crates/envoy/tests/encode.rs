@@ -16,10 +16,10 @@ use gatehouse_model::http::{
     Retry, Target, Timeouts, UrlRewrite, WeightedBackend,
 };
 use gatehouse_model::listener::{
-    AccessLog, EnvoyListener, FilterChain, IpFamily, ListenerSettings, LogFormat, LogScope, SecretName,
-    TableName, TlsCertificate, TlsTermination,
+    AccessLog, EnvoyListener, FilterChain, Handler, IpFamily, ListenerSettings, LogFormat, LogScope,
+    SecretName, TableName, TlsCertificate, TlsTermination,
 };
-use gatehouse_model::{AddressSet, Hostname, NamespacedName, RouteKey, RouteKind};
+use gatehouse_model::{AddressSet, Hostname, NamespacedName, RouteKey, RouteKind, Transport};
 use serde_json::{Value, json};
 
 #[path = "encode/fuzz.rs"]
@@ -264,7 +264,7 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         name: "gw/https".into(),
         server_name: Hostname::parse("a.com"),
         tls: Some(TlsTermination { secrets: vec![SecretName("s".into())] }),
-        table: table(),
+        handler: Handler::Http(table()),
         clients: Arc::default(),
     };
     let other = FilterChain { server_name: Hostname::Any, name: "gw/any".into(), ..chain.clone() };
@@ -272,6 +272,7 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         name: "gw/443".into(),
         addresses: AddressSet::default(),
         port: 8443,
+        transport: Transport::Tcp,
         tls: true,
         chains: vec![chain, other],
         settings: Arc::default(),
@@ -311,12 +312,13 @@ fn settings_of_the_fleet_are_in_every_listener() {
         name: "gw/80".into(),
         addresses: AddressSet::default(),
         port: 80,
+        transport: Transport::Tcp,
         tls: false,
         chains: vec![FilterChain {
             name: "all".into(),
             server_name: Hostname::Any,
             tls: None,
-            table: table(),
+            handler: Handler::Http(table()),
             clients: Arc::default(),
         }],
         connections: ConnectionSettings::default(),

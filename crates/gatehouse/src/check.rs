@@ -109,6 +109,9 @@ fn orphans(offline: &Offline) -> Vec<String> {
             }
             Object::HTTPRoute(route) => found.extend(lost_parents(offline, &**route)),
             Object::GRPCRoute(route) => found.extend(lost_parents(offline, &**route)),
+            Object::TLSRoute(route) => found.extend(lost_parents(offline, &**route)),
+            Object::TCPRoute(route) => found.extend(lost_parents(offline, &**route)),
+            Object::UDPRoute(route) => found.extend(lost_parents(offline, &**route)),
             _ => {}
         }
     }

@@ -73,10 +73,17 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
     for e in of("ListenerSet") {
         sets.row([namespace(e), name(e), condition(e, "Accepted"), condition(e, "Programmed"), age(e, now)]);
     }
-    let routes = |kind| {
+    let named = |kind| {
         let mut routes = Table::new(&["NAMESPACE", "NAME", "HOSTNAMES", "AGE"]);
         for e in of(kind) {
             routes.row([namespace(e), name(e), hostnames(e), age(e, now)]);
+        }
+        routes
+    };
+    let plain = |kind| {
+        let mut routes = Table::new(&["NAMESPACE", "NAME", "AGE"]);
+        for e in of(kind) {
+            routes.row([namespace(e), name(e), age(e, now)]);
         }
         routes
     };
@@ -97,8 +104,11 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("gatewayclass", classes),
         ("gateway", gateways),
         ("listenerset", sets),
-        ("httproute", routes("HTTPRoute")),
-        ("grpcroute", routes("GRPCRoute")),
+        ("httproute", named("HTTPRoute")),
+        ("grpcroute", named("GRPCRoute")),
+        ("tlsroute", named("TLSRoute")),
+        ("tcproute", plain("TCPRoute")),
+        ("udproute", plain("UDPRoute")),
         ("backend", backends),
         ("clienttrafficpolicy", policies),
         ("conditions", conditions),

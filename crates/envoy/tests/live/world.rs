@@ -14,10 +14,10 @@ use gatehouse_model::backend::{
 use gatehouse_model::client::{ClientSettings, ConnectionSettings};
 use gatehouse_model::http::HttpRoute;
 use gatehouse_model::listener::{
-    AccessLog, EnvoyListener, FilterChain, ListenerSettings, LogFormat, LogScope, SecretName, TableName,
-    TlsTermination,
+    AccessLog, EnvoyListener, FilterChain, Handler, ListenerSettings, LogFormat, LogScope, SecretName,
+    TableName, TlsTermination,
 };
-use gatehouse_model::{AddressSet, Hostname};
+use gatehouse_model::{AddressSet, Hostname, Transport};
 use gatehouse_testkit::echo::{self, Echo, Identity};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -210,12 +210,13 @@ fn http_listener(port: u16, setup: &Setup, directory: &TempDir) -> EnvoyListener
         name: "http".into(),
         addresses: AddressSet::default(),
         port,
+        transport: Transport::Tcp,
         tls: false,
         chains: vec![FilterChain {
             name: "http".into(),
             server_name: Hostname::Any,
             tls: None,
-            table: table(),
+            handler: Handler::Http(table()),
             clients: setup.clients.clone(),
         }],
         settings: access_logged(directory),
@@ -238,7 +239,7 @@ fn set_tls(ads: &Ads, port: u16, sites: &[TlsSite]) {
             name,
             server_name: site.server_name.clone(),
             tls,
-            table,
+            handler: Handler::Http(table),
             clients: Arc::default(),
         });
     }
@@ -248,6 +249,7 @@ fn set_tls(ads: &Ads, port: u16, sites: &[TlsSite]) {
             name: "https".into(),
             addresses,
             port,
+            transport: Transport::Tcp,
             tls: true,
             chains,
             settings: Arc::default(),

@@ -14,7 +14,7 @@ use gatehouse_model::client::{ClientSettings, ConnectionSettings};
 use gatehouse_model::{ListenerOwner, NamespacedName};
 
 use super::{Attached, Outcome, Place, Policies, Policy, PolicyKind, Target, TargetKind, Told};
-use crate::gateways::{ListenerView, Problem};
+use crate::gateways::{Family, ListenerView, Problem};
 
 impl Policy for ClientTrafficPolicy {
     fn named(&self) -> impl Iterator<Item = &PolicyTarget> {
@@ -167,7 +167,7 @@ impl Claims {
 
     /// Why a listener must not be served.
     pub(crate) fn closes(&self, listener: &ListenerView) -> Option<Problem> {
-        let claim = self.of(listener).next().filter(|claim| claim.closed && listener.https)?;
+        let claim = self.of(listener).next().filter(|claim| claim.closed && listener.speaks.terminates())?;
         let message = format!(
             "ClientTrafficPolicy {} asks for client certificates (tls.clientValidation), which is not supported",
             claim.key
@@ -177,11 +177,12 @@ impl Claims {
 
     /// Gives each listener its policy.
     pub(crate) fn assign(&mut self, listeners: &mut [ListenerView]) {
-        let ports: BTreeSet<u16> = listeners.iter().filter(|l| l.usable()).map(|l| l.port).collect();
+        let sockets: BTreeSet<_> =
+            listeners.iter().filter(|l| l.usable()).map(ListenerView::socket).collect();
         let mut refused = Vec::new();
-        for port in ports {
-            let mut of_port: Vec<_> = listeners.iter_mut().filter(|l| l.usable() && l.port == port).collect();
-            self.assign_port(port, &mut of_port, &mut refused);
+        for socket in sockets {
+            let of_port = listeners.iter_mut().filter(|l| l.usable() && l.socket() == socket);
+            self.assign_port(socket.0, &mut of_port.collect::<Vec<_>>(), &mut refused);
         }
         for Refusal { key, place, message, whole } in refused {
             if whole {
@@ -198,12 +199,12 @@ impl Claims {
             let (key, place) = (claim.key.clone(), claim.place.clone());
             refused.push(Refusal { key, place, message, whole });
         };
-        let https = listeners.first().is_some_and(|l| l.https);
-        let claims: Vec<Option<&Claim>> = if https {
-            listeners.iter().map(|listener| self.of(listener).next()).collect()
-        } else {
+        let http = listeners.first().is_some_and(|l| l.speaks.family() == Family::Http);
+        let claims: Vec<Option<&Claim>> = if http {
             let shared = self.shared(port, listeners, &mut refuse);
             vec![shared; listeners.len()]
+        } else {
+            listeners.iter().map(|listener| self.of(listener).next()).collect()
         };
         let default = ConnectionSettings::default();
         // Of how many connections are taken at once the smallest number counts.
