@@ -41,10 +41,8 @@ const (
 
 // Cluster is the plan for `gatehouse controller` with its proxies in that place.
 func Cluster(placement string) Plan {
-	plan := Plan{
-		Claimed:   everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressEmpty),
-		unclaimed: later,
-	}
+	claimed := everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressEmpty)
+	plan := Plan{Claimed: claimed.Union(streams), unclaimed: later}
 	if placement == ControllerNamespace {
 		plan.notRun = map[string]string{
 			"GatewayInfrastructureMetadata": "looks for the proxies in the Gateway's namespace",
@@ -92,6 +90,15 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGRPCRouteRequestHeaderModifier,
 )
 
+// streams are what routes of connections and datagrams ask for.
+var streams = sets.New[features.FeatureName](
+	features.SupportTLSRoute,
+	features.SupportTLSRouteModeTerminate,
+	features.SupportTLSRouteModeMixed,
+	features.SupportTCPRoute,
+	features.SupportUDPRoute,
+)
+
 // Reasons why something is not run.
 const (
 	laterIssue = "comes in a later issue"
@@ -99,9 +106,6 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportTLSRoute:                                                   laterIssue,
-	features.SupportTCPRoute:                                                   laterIssue,
-	features.SupportUDPRoute:                                                   laterIssue,
 	features.SupportBackendTLSPolicy:                                           laterIssue,
 	features.SupportBackendTLSPolicySANValidation:                              laterIssue,
 	features.SupportClusterTrustBundle:                                         laterIssue,
@@ -116,6 +120,9 @@ var later = map[features.FeatureName]string{
 
 func withoutCluster() map[features.FeatureName]string {
 	reasons := maps.Clone(later)
+	for feature := range streams {
+		reasons[feature] = "only backends of HTTP are played; the live tests of crates/translate have real ones"
+	}
 	reasons[features.SupportGatewayInfrastructure] = "has no meaning without a cluster"
 	reasons[features.SupportGatewayAddressEmpty] = "a host has no allocator of addresses: the bridge gives every Gateway one"
 	return reasons

@@ -13,7 +13,11 @@ const BEGIN: &str = "<!-- values: made by `cargo xtask chart` -->";
 const END: &str = "<!-- end of values -->";
 
 /// The definitions that the chart installs, in the folder that the module keeps them in.
-const CRDS: [&str; 2] = ["gateway.envoyproxy.io_backends.yaml", "gateway.envoyproxy.io_envoyproxies.yaml"];
+const CRDS: [&str; 3] = [
+    "gateway.envoyproxy.io_backends.yaml",
+    "gateway.envoyproxy.io_clienttrafficpolicies.yaml",
+    "gateway.envoyproxy.io_envoyproxies.yaml",
+];
 const CRDS_FOLDER: &str = "charts/gateway-helm/charts/crds/crds/generated";
 
 /// Puts the chart, complete, into a folder of its name below `out`.

@@ -20,7 +20,7 @@ const GATEWAY_API: [&str; 8] = [
     "tlsroutes",
 ];
 /// Those of Envoy Gateway, and where its module keeps them.
-const ENVOY_GATEWAY: [&str; 2] = ["backends", "envoyproxies"];
+const ENVOY_GATEWAY: [&str; 3] = ["backends", "clienttrafficpolicies", "envoyproxies"];
 const ENVOY_GATEWAY_FOLDER: &str = "charts/gateway-helm/charts/crds/crds/generated";
 
 /// Keywords that are copied as they are, under the name they have in the table.

@@ -8,8 +8,10 @@ mod cluster;
 mod endpoint;
 mod host;
 mod listener;
+mod matcher;
 mod route;
 mod secret;
+mod stream;
 
 use std::time::Duration;
 

@@ -10,15 +10,16 @@ use gatehouse_envoy::{Address, BootstrapOptions, bootstrap, encode, json, valida
 use gatehouse_model::backend::{
     BackendKind, Cluster, ClusterName, Discovery, Endpoint, EndpointAddress, Endpoints, Health, Protocol,
 };
+use gatehouse_model::client::ConnectionSettings;
 use gatehouse_model::http::{
     Action, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror, PathMatch, PathModifier, Provenance,
     Retry, Target, Timeouts, UrlRewrite, WeightedBackend,
 };
 use gatehouse_model::listener::{
-    AccessLog, EnvoyListener, FilterChain, IpFamily, ListenerSettings, LogFormat, LogScope, SecretName,
-    TableName, TlsCertificate, TlsTermination,
+    AccessLog, EnvoyListener, FilterChain, Handler, IpFamily, ListenerSettings, LogFormat, LogScope,
+    SecretName, TableName, TlsCertificate, TlsTermination,
 };
-use gatehouse_model::{AddressSet, Hostname, NamespacedName, RouteKey, RouteKind};
+use gatehouse_model::{AddressSet, Hostname, NamespacedName, RouteKey, RouteKind, Transport};
 use serde_json::{Value, json};
 
 #[path = "encode/fuzz.rs"]
@@ -263,16 +264,19 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         name: "gw/https".into(),
         server_name: Hostname::parse("a.com"),
         tls: Some(TlsTermination { secrets: vec![SecretName("s".into())] }),
-        table: table(),
+        handler: Handler::Http(table()),
+        clients: Arc::default(),
     };
     let other = FilterChain { server_name: Hostname::Any, name: "gw/any".into(), ..chain.clone() };
     let listener = EnvoyListener {
         name: "gw/443".into(),
         addresses: AddressSet::default(),
         port: 8443,
+        transport: Transport::Tcp,
         tls: true,
         chains: vec![chain, other],
         settings: Arc::default(),
+        connections: ConnectionSettings::default(),
     };
     let json = readable(LISTENER, &encode::listener(&listener, encode::Options { ipv6: true }));
     let address = json!({"socket_address": {"address": "::", "ipv4_compat": true, "port_value": 8443}});
@@ -308,13 +312,16 @@ fn settings_of_the_fleet_are_in_every_listener() {
         name: "gw/80".into(),
         addresses: AddressSet::default(),
         port: 80,
+        transport: Transport::Tcp,
         tls: false,
         chains: vec![FilterChain {
             name: "all".into(),
             server_name: Hostname::Any,
             tls: None,
-            table: table(),
+            handler: Handler::Http(table()),
+            clients: Arc::default(),
         }],
+        connections: ConnectionSettings::default(),
         settings: Arc::new(ListenerSettings {
             family,
             access_logs: vec![

@@ -56,7 +56,8 @@ fn complaints(change: &StatusChange) -> Vec<String> {
 fn walk(value: &Value, place: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            let place = match (fields.get("parentRef"), fields.get("name")) {
+            let about = fields.get("parentRef").or_else(|| fields.get("ancestorRef"));
+            let place = match (about, fields.get("name")) {
                 (Some(parent), _) => format!("{place}: parent {}", print::parent(parent)),
                 (None, Some(Value::String(name))) => format!("{place}: listener {name}"),
                 _ => place.to_owned(),
@@ -82,6 +83,7 @@ fn complaint(condition: &Value) -> Option<(&'static str, String)> {
         "Accepted" | "ResolvedRefs" => ("error: ", "False"),
         "Conflicted" | "PartiallyInvalid" => ("error: ", "True"),
         "gatehouse.dev/ParametersFollowed" => (WARNING, "False"),
+        "Overridden" | "Warning" => (WARNING, "True"),
         _ => return None,
     };
     let bad = text("status") == bad_when;
@@ -107,6 +109,9 @@ fn orphans(offline: &Offline) -> Vec<String> {
             }
             Object::HTTPRoute(route) => found.extend(lost_parents(offline, &**route)),
             Object::GRPCRoute(route) => found.extend(lost_parents(offline, &**route)),
+            Object::TLSRoute(route) => found.extend(lost_parents(offline, &**route)),
+            Object::TCPRoute(route) => found.extend(lost_parents(offline, &**route)),
+            Object::UDPRoute(route) => found.extend(lost_parents(offline, &**route)),
             _ => {}
         }
     }

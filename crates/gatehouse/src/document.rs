@@ -155,8 +155,11 @@ fn api_version(object: &Object) -> Option<&'static str> {
         | Object::Gateway(_)
         | Object::ListenerSet(_)
         | Object::HTTPRoute(_)
-        | Object::GRPCRoute(_) => Some("gateway.networking.k8s.io/v1"),
-        Object::Backend(_) => Some("gateway.envoyproxy.io/v1alpha1"),
+        | Object::GRPCRoute(_)
+        | Object::TLSRoute(_)
+        | Object::TCPRoute(_)
+        | Object::UDPRoute(_) => Some("gateway.networking.k8s.io/v1"),
+        Object::Backend(_) | Object::ClientTrafficPolicy(_) => Some("gateway.envoyproxy.io/v1alpha1"),
         _ => None,
     }
 }
@@ -173,6 +176,11 @@ fn columns(object: &Object) -> Value {
         Object::GRPCRoute(route) => {
             json!({ "hostnames": route.spec.hostnames, "parentRefs": route.spec.parent_refs })
         }
+        Object::TLSRoute(route) => {
+            json!({ "hostnames": route.spec.hostnames, "parentRefs": route.spec.parent_refs })
+        }
+        Object::TCPRoute(route) => json!({ "parentRefs": route.spec.parent_refs }),
+        Object::UDPRoute(route) => json!({ "parentRefs": route.spec.parent_refs }),
         _ => json!({}),
     }
 }
@@ -202,7 +210,9 @@ fn stamp(new: &mut Value, old: &Value, now: &str) {
 
 /// Whether two entries of a list speak of the same listener or parent.
 fn same_entry(a: &Value, b: &Value) -> bool {
-    let identity = |v: &Value| (v["name"].clone(), v["parentRef"].clone(), v["controllerName"].clone());
+    let identity = |v: &Value| {
+        (v["name"].clone(), v["parentRef"].clone(), v["ancestorRef"].clone(), v["controllerName"].clone())
+    };
     identity(a) == identity(b)
 }
 

@@ -73,10 +73,17 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
     for e in of("ListenerSet") {
         sets.row([namespace(e), name(e), condition(e, "Accepted"), condition(e, "Programmed"), age(e, now)]);
     }
-    let routes = |kind| {
+    let named = |kind| {
         let mut routes = Table::new(&["NAMESPACE", "NAME", "HOSTNAMES", "AGE"]);
         for e in of(kind) {
             routes.row([namespace(e), name(e), hostnames(e), age(e, now)]);
+        }
+        routes
+    };
+    let plain = |kind| {
+        let mut routes = Table::new(&["NAMESPACE", "NAME", "AGE"]);
+        for e in of(kind) {
+            routes.row([namespace(e), name(e), age(e, now)]);
         }
         routes
     };
@@ -84,6 +91,10 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
     for e in of("Backend") {
         let reason = text(&find(&e.status["conditions"], "Accepted")["reason"]);
         backends.row([namespace(e), name(e), reason, age(e, now)]);
+    }
+    let mut policies = Table::new(&["NAMESPACE", "NAME", "AGE"]);
+    for e in of("ClientTrafficPolicy") {
+        policies.row([namespace(e), name(e), age(e, now)]);
     }
     let mut conditions = Table::new(&["OBJECT", "OF", "TYPE", "STATUS", "REASON", "MESSAGE"]);
     for e in &page.objects {
@@ -93,9 +104,13 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("gatewayclass", classes),
         ("gateway", gateways),
         ("listenerset", sets),
-        ("httproute", routes("HTTPRoute")),
-        ("grpcroute", routes("GRPCRoute")),
+        ("httproute", named("HTTPRoute")),
+        ("grpcroute", named("GRPCRoute")),
+        ("tlsroute", named("TLSRoute")),
+        ("tcproute", plain("TCPRoute")),
+        ("udproute", plain("UDPRoute")),
         ("backend", backends),
+        ("clienttrafficpolicy", policies),
         ("conditions", conditions),
     ];
     let mut out = io::stdout().lock();
@@ -128,8 +143,10 @@ fn collect(status: &Value, object: &str, of: &str, table: &mut Table) {
         let of = format!("listener {} ({} routes)", text(&listener["name"]), listener["attachedRoutes"]);
         collect(listener, object, &of, table);
     }
-    for entry in status["parents"].as_array().into_iter().flatten() {
-        collect(entry, object, &parent(&entry["parentRef"]), table);
+    for (list, about) in [("parents", "parentRef"), ("ancestors", "ancestorRef")] {
+        for entry in status[list].as_array().into_iter().flatten() {
+            collect(entry, object, &parent(&entry[about]), table);
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
-    Namespace, ReferenceGrant, Resource, Secret, Service,
+    Backend, ClientTrafficPolicy, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute,
+    ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
 };
 use serde::de::DeserializeOwned;
 
@@ -51,10 +51,14 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<Gateway>("gateways", Need::Required).with_status(),
     kind::<HTTPRoute>("httproutes", Need::Required).with_status(),
     kind::<ReferenceGrant>("referencegrants", Need::Required).also(&["v1", "v1beta1"]),
+    kind::<TLSRoute>("tlsroutes", Need::Optional).with_status(),
+    kind::<TCPRoute>("tcproutes", Need::Optional).with_status(),
+    kind::<UDPRoute>("udproutes", Need::Optional).with_status(),
     kind::<ListenerSet>("listenersets", Need::Optional).with_status(),
     kind::<GRPCRoute>("grpcroutes", Need::Optional).with_status(),
     kind::<Backend>("backends", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
+    kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
 ];
 
 /// Watched by want.

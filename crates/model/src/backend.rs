@@ -22,15 +22,19 @@ pub enum BackendKind {
     Service,
     /// Envoy Gateway's `Backend`
     Backend,
+    /// None: a cluster without endpoints takes the shares of backends that are not there.
+    Nowhere,
 }
 
 /// The protocol spoken to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Protocol {
-    /// HTTP/1.1, WebSockets included.
+    /// HTTP/1.1, WebSockets included; connections of other protocols as they come.
     Http1,
     /// HTTP/2 without TLS and without upgrade (`kubernetes.io/h2c`).
     H2c,
+    /// Datagrams.
+    Udp,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -40,6 +44,15 @@ pub enum Discovery {
     Eds,
     /// Hostnames that Envoy resolves itself: host and port.
     Dns(Vec<(Arc<str>, u16)>),
+    /// There are none.
+    Nowhere,
+}
+
+impl ClusterName {
+    /// The name of the cluster that has no endpoints.
+    pub fn nowhere() -> Self {
+        Self("nowhere".into())
+    }
 }
 
 /// A cluster.

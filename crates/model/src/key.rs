@@ -119,7 +119,26 @@ pub struct ListenerKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct AddressSet(pub Vec<IpAddr>);
 
-/// One TCP port of a fleet: what becomes one Envoy listener.
+/// The transport protocol of a port. One number may be used by both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Transport {
+    /// Connections.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Transport {
+    /// `tcp` or `udp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// One port of a fleet: what becomes one Envoy listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct PortKey {
     /// The fleet that listens.
@@ -128,4 +147,6 @@ pub struct PortKey {
     pub addresses: AddressSet,
     /// The port that the Gateway names (before any local port map).
     pub port: u16,
+    /// The protocol that is spoken there.
+    pub transport: Transport,
 }

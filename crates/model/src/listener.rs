@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::backend::ClusterName;
+use crate::client::{ClientSettings, ConnectionSettings};
 use crate::hostname::Hostname;
-use crate::key::AddressSet;
+use crate::key::{AddressSet, Transport};
+use crate::l4::Forward;
 
 /// Name of an Envoy RouteConfiguration. May contain `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -23,7 +26,28 @@ pub struct TlsTermination {
     pub secrets: Vec<SecretName>,
 }
 
-/// One filter chain with an HTTP connection manager.
+/// What a filter chain does with connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Handler {
+    /// An HTTP connection manager with the table of its virtual hosts.
+    Http(TableName),
+    /// They are forwarded as they are.
+    Stream(Arc<Forward>),
+}
+
+impl Handler {
+    /// The clusters that the chain itself names; tables name theirs on their own.
+    pub fn clusters(&self) -> impl Iterator<Item = &ClusterName> {
+        match self {
+            Self::Http(_) => None,
+            Self::Stream(forward) => Some(forward.clusters()),
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// One filter chain. A UDP listener has just one, which stands for all datagrams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FilterChain {
     /// Its name, from the listener's identity.
@@ -32,8 +56,10 @@ pub struct FilterChain {
     pub server_name: Hostname,
     /// TLS, or plain text.
     pub tls: Option<TlsTermination>,
-    /// The table of its virtual hosts.
-    pub table: TableName,
+    /// What it does.
+    pub handler: Handler,
+    /// How its clients are treated.
+    pub clients: Arc<ClientSettings>,
 }
 
 /// The address families of a listener that binds every address.
@@ -98,12 +124,16 @@ pub struct EnvoyListener {
     pub addresses: AddressSet,
     /// The port it really binds (after the local port map).
     pub port: u16,
+    /// The protocol of the port.
+    pub transport: Transport,
     /// Whether the port speaks TLS (then it has a TLS inspector).
     pub tls: bool,
     /// Filter chains in a fixed order.
     pub chains: Vec<FilterChain>,
     /// What is the same for all listeners of the fleet.
     pub settings: Arc<ListenerSettings>,
+    /// How its connections are treated.
+    pub connections: ConnectionSettings,
 }
 
 /// A TLS certificate with its key, as PEM. `Debug` prints no key.

@@ -136,18 +136,19 @@ const HOSTS: &[&str] = &["a.example.com", "*.example.com", "b.a.example.com", "*
 /// An object of any kind of the universe, as JSON.
 pub fn any_object() -> impl Strategy<Value = Value> {
     prop_oneof![
-        2 => class().boxed(),
-        5 => gateway().boxed(),
-        3 => listener_set().boxed(),
-        8 => route().boxed(),
-        3 => grpc_route().boxed(),
+        1 => class().boxed(),
+        4 => gateway().boxed(),
+        4 => listener_set().boxed(),
+        14 => route().boxed(),
+        4 => grpc_route().boxed(),
+        5 => stream_route().boxed(),
         3 => service().boxed(),
         3 => slice().boxed(),
         2 => backend().boxed(),
-        5 => envoy_proxy().boxed(),
+        8 => envoy_proxy().boxed(),
         2 => grant().boxed(),
         2 => namespace().boxed(),
-        4 => secret().boxed(),
+        5 => secret().boxed(),
     ]
 }
 
@@ -219,13 +220,16 @@ fn listener(name: usize) -> impl Strategy<Value = Value> {
             1 => Just(("HTTP", 443)),
             1 => Just(("HTTPS", 80)),
             1 => Just(("TCP", 80)),
+            1 => Just(("TCP", 443)),
+            2 => Just(("UDP", 80)),
+            4 => Just(("TLS", 443)),
         ],
         weighted(0.6, some_of(HOSTS)),
         from_namespaces(),
         kinds,
-        proptest::collection::vec(certificate_ref(), 0..3),
+        (proptest::collection::vec(certificate_ref(), 0..3), select(vec!["Terminate", "Passthrough"])),
     )
-        .prop_map(move |((protocol, port), hostname, namespaces, kinds, certificates)| {
+        .prop_map(move |((protocol, port), hostname, namespaces, kinds, (certificates, mode))| {
             let mut listener = json!({
                 "name": format!("l{name}"),
                 "port": port,
@@ -235,8 +239,10 @@ fn listener(name: usize) -> impl Strategy<Value = Value> {
             if let Some(hostname) = hostname {
                 listener["hostname"] = json!(hostname);
             }
-            if protocol == "HTTPS" {
-                listener["tls"] = json!({ "certificateRefs": certificates });
+            match protocol {
+                "HTTPS" => listener["tls"] = json!({ "certificateRefs": certificates }),
+                "TLS" => listener["tls"] = json!({ "mode": mode, "certificateRefs": certificates }),
+                _ => {}
             }
             listener
         })
@@ -442,8 +448,27 @@ fn grpc_route() -> impl Strategy<Value = Value> {
         })
 }
 
+/// A route of connections or datagrams.
+fn stream_route() -> impl Strategy<Value = Value> {
+    (
+        prop_oneof![3 => Just("TLSRoute"), 1 => Just("TCPRoute"), 1 => Just("UDPRoute")],
+        meta(&["r-0", "t-1", "t-2"]),
+        proptest::collection::vec(parent(), 1..3),
+        proptest::collection::vec(select(HOSTS), 1..3),
+        proptest::collection::vec(backend_ref(), 1..4),
+    )
+        .prop_map(|(kind, metadata, parents, hostnames, backends)| {
+            let mut spec = json!({ "parentRefs": parents, "rules": [{ "backendRefs": backends }] });
+            if kind == "TLSRoute" {
+                spec["hostnames"] = json!(hostnames);
+            }
+            json!({ "apiVersion": API, "kind": kind, "metadata": metadata, "spec": spec })
+        })
+}
+
 fn service() -> impl Strategy<Value = Value> {
     let spec = select(vec![
+        json!({ "ports": [{ "name": "web", "port": 80 }, { "name": "dns", "port": 80, "protocol": "UDP" }] }),
         json!({ "ports": [{ "name": "web", "port": 80 }], "clusterIP": "10.96.0.1" }),
         json!({ "ports": [{ "name": "web", "port": 80, "appProtocol": "kubernetes.io/h2c" }] }),
         json!({ "ports": [{ "name": "web", "port": 80 }, { "name": "alt", "port": 81 }] }),
@@ -470,7 +495,8 @@ fn slice() -> impl Strategy<Value = Value> {
         .prop_map(|(mut metadata, service, endpoints)| {
             metadata["labels"] = json!({ "kubernetes.io/service-name": service });
             json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
-                "addressType": "IPv4", "ports": [{ "name": "web", "port": 8080 }], "endpoints": endpoints })
+                "addressType": "IPv4", "ports": [{ "name": "web", "port": 8080 }, { "name": "dns", "port": 5353, "protocol": "UDP" }],
+                "endpoints": endpoints })
         })
 }
 
@@ -489,8 +515,9 @@ fn backend() -> impl Strategy<Value = Value> {
 }
 
 fn grant() -> impl Strategy<Value = Value> {
-    let from = (some_of(&["HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"]), some_of(NAMESPACES))
-        .prop_map(|(kind, namespace)| json!({ "group": GROUP, "kind": kind, "namespace": namespace }));
+    let from =
+        (some_of(&["HTTPRoute", "GRPCRoute", "TLSRoute", "Gateway", "ListenerSet"]), some_of(NAMESPACES))
+            .prop_map(|(kind, namespace)| json!({ "group": GROUP, "kind": kind, "namespace": namespace }));
     let to = prop_oneof![
         some_of(&["Service", "Secret"]).prop_map(|kind| json!({ "group": "", "kind": kind })),
         Just(json!({ "group": "", "kind": "Secret", "name": "cert-0" })),

@@ -77,6 +77,13 @@ fn fill_in(object: &mut Value) {
             put(spec, "rules", json!([{}]));
             each(spec, "rules", rule);
         }
+        "TLSRoute" | "TCPRoute" | "UDPRoute" => {
+            each(spec, "parentRefs", |parent| {
+                put(parent, "group", json!("gateway.networking.k8s.io"));
+                put(parent, "kind", json!("Gateway"));
+            });
+            each(spec, "rules", backends);
+        }
         "GRPCRoute" => {
             each(spec, "parentRefs", |parent| {
                 put(parent, "group", json!("gateway.networking.k8s.io"));

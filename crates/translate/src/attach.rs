@@ -219,8 +219,10 @@ impl Binder<'_> {
         if shared.is_empty() {
             return None;
         }
-        let Site { key, port, .. } = &*listener.site;
-        let mut owned = |host: &Hostname| self.points.owner(reads, &key.gateway, *port, host) == Some(&**key);
+        let Site { key, port, transport, .. } = &*listener.site;
+        let socket = (*port, *transport);
+        let mut owned =
+            |host: &Hostname| self.points.owner(reads, &key.gateway, socket, host) == Some(&**key);
         let hosts = shared.into_iter().filter(|(host, _)| owned(host)).collect();
         Some(BoundListener { site: listener.site.clone(), hosts })
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
 use gatehouse_engine::Reads;
 use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
-use gatehouse_model::{NamespacedName, ResourceType, RouteKey, RouteKind};
+use gatehouse_model::{NamespacedName, ResourceType, RouteKey, RouteKind, Transport};
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints, service_address};
@@ -35,12 +35,30 @@ pub(crate) struct ClusterKey {
     pub(crate) protocol: Protocol,
 }
 
+impl ClusterKey {
+    /// The cluster without endpoints.
+    pub(crate) fn nowhere() -> Self {
+        let object = NamespacedName::new("", "");
+        Self { kind: BackendKind::Nowhere, object, port: 0, protocol: Protocol::Http1 }
+    }
+
+    fn transport(&self) -> Transport {
+        if self.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp }
+    }
+}
+
+/// What routes of a kind speak to their backends.
+pub(crate) fn transport_to(kind: RouteKind) -> Transport {
+    if kind == RouteKind::Udp { Transport::Udp } else { Transport::Tcp }
+}
+
 /// As users know it.
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             BackendKind::Service => write!(f, "Service {} port {}", self.object, self.port),
             BackendKind::Backend => write!(f, "Backend {}", self.object),
+            BackendKind::Nowhere => f.write_str("the cluster without endpoints"),
         }
     }
 }
@@ -83,7 +101,7 @@ pub(crate) fn resolve(
     }
     match backend_kind {
         BackendKind::Service => service((facts, config), reads, from.kind, object, reference.port),
-        BackendKind::Backend => backend((facts, config), reads, from.kind, object),
+        BackendKind::Backend | BackendKind::Nowhere => backend((facts, config), reads, from.kind, object),
     }
 }
 
@@ -91,6 +109,7 @@ pub(crate) fn resolve(
 pub(crate) fn may_use(facts: &Facts, route: &RouteKey, cluster: &str) -> bool {
     let Some((kind, object)) = names::backend(cluster) else { return false };
     let to = match kind {
+        BackendKind::Nowhere => return true,
         BackendKind::Service => GroupKind { group: "", kind: "Service" },
         BackendKind::Backend => GroupKind { group: ENVOY_GATEWAY_GROUP, kind: "Backend" },
     };
@@ -120,18 +139,28 @@ fn service(
             return Err(Problem::new("UnsupportedValue", format!("Service {object}: {why}")));
         }
     }
-    let Some(found) = tcp_port(service, port) else {
-        return Err(not_found(format!("Service {object} has no TCP port {port}")));
+    let transport = transport_to(route);
+    let Some(found) = service_port(service, port, transport) else {
+        let wanted = transport.as_str().to_uppercase();
+        return Err(not_found(format!("Service {object} has no {wanted} port {port}")));
     };
     let protocol = protocol(route, found.app_protocol.as_deref().into_iter())
         .map_err(|name| wrong_protocol(route, &format!("Service {object} port {port}"), name))?;
     Ok(ClusterKey { kind: BackendKind::Service, object, port, protocol })
 }
 
-fn tcp_port(service: &Service, port: u16) -> Option<&ServicePort> {
-    service.spec.ports.iter().find(|p| {
-        p.port == port && p.protocol.as_ref().is_none_or(|protocol| *protocol == TransportProtocol::Tcp)
-    })
+/// A number may be used by a port of each protocol.
+fn service_port(service: &Service, port: u16, transport: Transport) -> Option<&ServicePort> {
+    service.spec.ports.iter().find(|p| p.port == port && speaks(p.protocol.as_ref(), transport))
+}
+
+/// Whether a port is one of this protocol: TCP if it does not say.
+fn speaks(protocol: Option<&TransportProtocol>, transport: Transport) -> bool {
+    let wanted = match transport {
+        Transport::Tcp => &TransportProtocol::Tcp,
+        Transport::Udp => &TransportProtocol::Udp,
+    };
+    protocol.unwrap_or(&TransportProtocol::Tcp) == wanted
 }
 
 fn backend(
@@ -145,6 +174,10 @@ fn backend(
     };
     if let Some(problem) = backend_problem(config, backend) {
         return Err(Problem::new(problem.reason, format!("Backend {object}: {}", problem.message)));
+    }
+    if transport_to(route) == Transport::Udp && backend.spec.endpoints.iter().any(|e| e.unix.is_some()) {
+        let message = format!("Backend {object}: datagrams cannot be sent to a Unix socket");
+        return Err(Problem::new("UnsupportedValue", message));
     }
     let protocol = protocol(route, backend.spec.app_protocols.iter().map(String::as_str))
         .map_err(|name| wrong_protocol(route, &format!("Backend {object}"), name))?;
@@ -190,10 +223,15 @@ fn wrong_protocol(route: RouteKind, backend: &str, name: &str) -> Problem {
 }
 
 /// The protocol that `appProtocol`s ask for (GEP-1911), or that the kind of route implies; the error is the one that is
-/// not supported.
+/// not supported. Routes that do not look into connections speak nothing of their own.
 fn protocol<'a>(route: RouteKind, names: impl Iterator<Item = &'a str>) -> Result<Protocol, &'a str> {
+    let mut protocol = match route {
+        RouteKind::Udp => return Ok(Protocol::Udp),
+        RouteKind::Tcp | RouteKind::Tls => return Ok(Protocol::Http1),
+        RouteKind::Http => Protocol::Http1,
+        RouteKind::Grpc => Protocol::H2c,
+    };
     let grpc = route == RouteKind::Grpc;
-    let mut protocol = if grpc { Protocol::H2c } else { Protocol::Http1 };
     for name in names {
         match name {
             "kubernetes.io/ws" | "gateway.envoyproxy.io/ws" if grpc => return Err(name),
@@ -226,13 +264,14 @@ pub(crate) fn awaited(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Str
             let names: Vec<_> = names.iter().map(|(name, _)| &**name).collect();
             format!("for a name server to answer for {}", names.join(", "))
         }
-        Some(Discovery::Eds) | None => "for its endpoints".to_owned(),
+        Some(Discovery::Eds | Discovery::Nowhere) | None => "for its endpoints".to_owned(),
     }
 }
 
 /// Where a cluster's endpoints come from.
 fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Discovery> {
     match key.kind {
+        BackendKind::Nowhere => Some(Discovery::Nowhere),
         BackendKind::Service => {
             let service = facts.services.get(reads, &key.object)?;
             Some(match external_name(service) {

@@ -1,4 +1,4 @@
-//! The certificates of an HTTPS listener.
+//! The certificates of a listener where TLS ends.
 
 mod check;
 
@@ -24,7 +24,7 @@ pub(crate) struct Certificates {
     pub(crate) problem: Option<Problem>,
 }
 
-/// Stage: the certificates of a listener; empty for HTTP.
+/// Stage: the certificates of a listener; empty where no TLS ends.
 pub(crate) fn certificates(
     facts: &Facts,
     gateways: &Stage<NamespacedName, GatewayState>,
@@ -34,7 +34,7 @@ pub(crate) fn certificates(
 ) -> Option<Arc<Certificates>> {
     let view = gateways.get(reads, &key.gateway)?.view()?;
     let listener = view.listeners.iter().find(|l| l.key == *key)?;
-    if !listener.https {
+    if !listener.speaks.terminates() {
         return Some(Arc::default());
     }
     let references = listener.tls.as_ref().map(|tls| tls.certificate_refs.as_slice()).unwrap_or_default();

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, EndpointSlice, EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta,
-    ParentReference, ReferenceGrant, Resource, Route, Secret, Service,
+    Backend, ClientTrafficPolicy, EndpointSlice, EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute,
+    Listener, ListenerSet, Meta, ParentReference, Protocol, ReferenceGrant, Resource, Route, Secret, Service,
+    TCPRoute, TLSRoute, UDPRoute,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
-use gatehouse_model::{FleetKey, NamespacedName, PortKey, RouteKey, RouteKind};
+use gatehouse_model::{FleetKey, NamespacedName, PortKey, RouteKey, RouteKind, Transport};
 
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
 use crate::output::{FleetState, WatchKey};
+use crate::policies::Policies;
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -34,29 +36,51 @@ pub enum Change {
 pub(crate) enum RouteFact {
     Http(Arc<HTTPRoute>),
     Grpc(Arc<GRPCRoute>),
+    Tls(Arc<TLSRoute>),
+    Tcp(Arc<TCPRoute>),
+    Udp(Arc<UDPRoute>),
+}
+
+/// What all kinds of routes have.
+macro_rules! of_any {
+    ($fact:expr, $route:ident => $value:expr) => {
+        match $fact {
+            RouteFact::Http($route) => $value,
+            RouteFact::Grpc($route) => $value,
+            RouteFact::Tls($route) => $value,
+            RouteFact::Tcp($route) => $value,
+            RouteFact::Udp($route) => $value,
+        }
+    };
 }
 
 impl RouteFact {
     pub(crate) fn meta(&self) -> &Meta {
-        match self {
-            Self::Http(route) => route.meta(),
-            Self::Grpc(route) => route.meta(),
-        }
+        of_any!(self, route => route.meta())
     }
 
     pub(crate) fn parent_refs(&self) -> &[ParentReference] {
-        match self {
-            Self::Http(route) => route.parent_refs(),
-            Self::Grpc(route) => route.parent_refs(),
-        }
+        of_any!(self, route => route.parent_refs())
     }
 
     pub(crate) fn hostnames(&self) -> &[String] {
-        match self {
-            Self::Http(route) => route.hostnames(),
-            Self::Grpc(route) => route.hostnames(),
-        }
+        of_any!(self, route => route.hostnames())
     }
+}
+
+/// The kind of route that objects of this kind are.
+fn route_kind(kind: &str) -> Option<RouteKind> {
+    [RouteKind::Http, RouteKind::Grpc, RouteKind::Tls, RouteKind::Tcp, RouteKind::Udp]
+        .into_iter()
+        .find(|k| k.as_str() == kind)
+}
+
+/// The port of a listener, with its transport protocol.
+pub(crate) type Socket = (u16, Transport);
+
+pub(crate) fn socket(listener: &Listener) -> Socket {
+    let udp = listener.protocol == Protocol::Udp;
+    (listener.port, if udp { Transport::Udp } else { Transport::Tcp })
 }
 
 /// What the proxies say of one watch.
@@ -91,6 +115,7 @@ pub(crate) struct Facts {
     pub(crate) backends: Table<NamespacedName, Arc<Backend>>,
     /// What EnvoyProxies say.
     pub(crate) proxies: Table<NamespacedName, Arc<EnvoyProxySpec>>,
+    pub(crate) client_policies: Policies<ClientTrafficPolicy>,
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Labels by namespace; a namespace without an object has only its name label.
     pub(crate) namespaces: Table<Arc<str>, Arc<BTreeMap<String, String>>>,
@@ -111,9 +136,9 @@ pub(crate) struct Facts {
     /// ListenerSets by the Gateway that they name, oldest first.
     pub(crate) sets_of: Index<NamespacedName, NamespacedName, (Arc<str>, NamespacedName), Arc<ListenerSet>>,
     /// Gateways by a port that they name, oldest first: who comes first owns it on a shared host.
-    pub(crate) claims: Index<NamespacedName, u16, (Arc<str>, NamespacedName), Arc<Gateway>>,
+    pub(crate) claims: Index<NamespacedName, Socket, (Arc<str>, NamespacedName), Arc<Gateway>>,
     /// ListenerSets by a port that they name, with the Gateway that they name: these ports count as the Gateway's.
-    pub(crate) set_claims: Index<NamespacedName, u16, NamespacedName, NamespacedName>,
+    pub(crate) set_claims: Index<NamespacedName, Socket, NamespacedName, NamespacedName>,
     /// ConfigMaps are held for their existence only until a kind that reads them arrives.
     pub(crate) config_maps: Table<NamespacedName, ()>,
 }
@@ -129,6 +154,10 @@ impl Facts {
             slices: Table::new(graph, "facts/slices", Missing::Absent),
             backends: Table::new(graph, "facts/backends", Missing::Absent),
             proxies: Table::new(graph, "facts/proxies", Missing::Absent),
+            client_policies: Policies::new(
+                graph,
+                ["facts/client_policies", "facts/client_policies_on", "facts/client_policies_selecting"],
+            ),
             secrets: Table::new(graph, "facts/secrets", secrets),
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
@@ -163,25 +192,23 @@ impl Facts {
             Object::GatewayClass(o) => drop(self.classes.set(graph, key.name, o)),
             Object::Gateway(o) => self.set_gateway(graph, key, Some(o)),
             Object::ListenerSet(o) => self.set_listener_set(graph, key, Some(o)),
-            Object::HTTPRoute(o) => {
-                let key = RouteKey { kind: RouteKind::Http, object: key };
-                self.routes.set(graph, key, RouteFact::Http(o));
-            }
-            Object::GRPCRoute(o) => {
-                let key = RouteKey { kind: RouteKind::Grpc, object: key };
-                self.routes.set(graph, key, RouteFact::Grpc(o));
-            }
+            Object::HTTPRoute(o) => self.set_route(graph, key, RouteKind::Http, RouteFact::Http(o)),
+            Object::GRPCRoute(o) => self.set_route(graph, key, RouteKind::Grpc, RouteFact::Grpc(o)),
+            Object::TLSRoute(o) => self.set_route(graph, key, RouteKind::Tls, RouteFact::Tls(o)),
+            Object::TCPRoute(o) => self.set_route(graph, key, RouteKind::Tcp, RouteFact::Tcp(o)),
+            Object::UDPRoute(o) => self.set_route(graph, key, RouteKind::Udp, RouteFact::Udp(o)),
             Object::Service(o) => drop(self.services.set(graph, key, o)),
             Object::EndpointSlice(o) => self.set_slice(graph, key, Some(o)),
             Object::Backend(o) => drop(self.backends.set(graph, key, o)),
             Object::EnvoyProxy(o) => drop(self.proxies.set(graph, key, Arc::new(o.spec.clone()))),
+            Object::ClientTrafficPolicy(o) => self.client_policies.set(graph, key, Some(o)),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(_) => drop(self.config_maps.set(graph, key, ())),
             Object::Namespace(o) => {
                 self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
             }
             Object::ReferenceGrant(o) => self.set_grant(graph, key, Some(o)),
-            Object::TCPRoute(_) | Object::TLSRoute(_) | Object::UDPRoute(_) | Object::Other(_) => {}
+            Object::Other(_) => {}
         }
     }
 
@@ -191,27 +218,29 @@ impl Facts {
             "GatewayClass" => drop(self.classes.set_absent(graph, key.name)),
             "Gateway" => self.set_gateway(graph, key, None),
             "ListenerSet" => self.set_listener_set(graph, key, None),
-            "HTTPRoute" => {
-                self.routes.set_absent(graph, RouteKey { kind: RouteKind::Http, object: key });
-            }
-            "GRPCRoute" => {
-                self.routes.set_absent(graph, RouteKey { kind: RouteKind::Grpc, object: key });
-            }
             "Service" => drop(self.services.set_absent(graph, key)),
             "EndpointSlice" => self.set_slice(graph, key, None),
             "Backend" => drop(self.backends.set_absent(graph, key)),
             "EnvoyProxy" => drop(self.proxies.set_absent(graph, key)),
+            "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
             "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),
             "ReferenceGrant" => self.set_grant(graph, key, None),
-            _ => {}
+            other => {
+                let route = route_kind(other).map(|kind| RouteKey { kind, object: key });
+                route.map(|key| self.routes.set_absent(graph, key));
+            }
         }
+    }
+
+    fn set_route(&mut self, graph: &mut Graph, object: NamespacedName, kind: RouteKind, route: RouteFact) {
+        self.routes.set(graph, RouteKey { kind, object }, route);
     }
 
     fn set_gateway(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<Gateway>>) {
         let claims = object.iter().flat_map(|gateway| {
-            let ports: BTreeSet<u16> = gateway.spec.listeners.iter().map(|l| l.port).collect();
+            let ports: BTreeSet<Socket> = gateway.spec.listeners.iter().map(socket).collect();
             let order = (age(&gateway.metadata), key.clone());
             ports.into_iter().map(move |port| (port, order.clone(), gateway.clone()))
         });
@@ -222,7 +251,7 @@ impl Facts {
     fn set_listener_set(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<ListenerSet>>) {
         let gateway = object.as_ref().and_then(|set| Some((parent_of(&key, set)?, set.clone())));
         let ports = gateway.iter().flat_map(|(gateway, set)| {
-            let ports: BTreeSet<u16> = set.spec.listeners.iter().map(|l| l.port).collect();
+            let ports: BTreeSet<Socket> = set.spec.listeners.iter().map(socket).collect();
             ports.into_iter().map(|port| (port, key.clone(), gateway.clone()))
         });
         self.set_claims.set(graph, key.clone(), ports.collect());

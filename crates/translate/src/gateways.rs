@@ -2,23 +2,28 @@
 
 mod conflicts;
 mod lower;
+mod protocol;
 mod rivals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gatehouse_api::types::{Gateway, ListenerTLS};
+use gatehouse_api::types::{Gateway, Listener, ListenerTLS};
 use gatehouse_engine::{Reads, SmallMap, Stage};
 use gatehouse_model::{
-    AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind,
+    AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind, Transport,
 };
 use rustc_hash::FxHashMap;
 
 use crate::attach::NamespacePolicy;
 use crate::config::{Config, Hosting};
-use crate::facts::{Facts, parent_of};
+use crate::facts::{Facts, Socket, parent_of};
 use crate::output::{FleetPlan, FleetPort};
 use crate::parameters::{self, Parameters, Settings, Source};
+use crate::policies::client::{self, ClientPolicy, Declarer};
+use crate::policies::{Target, TargetKind, Told};
+
+pub(crate) use protocol::{Family, Speaks};
 
 /// A reason with words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +86,9 @@ pub(crate) struct GatewayView {
     /// Sets that name this Gateway: why they may not, and their generation.
     pub(crate) sets: BTreeMap<NamespacedName, SetView>,
     /// Usable listeners by port and hostname.
-    pub(crate) ports: BTreeMap<u16, PortView>,
+    pub(crate) ports: BTreeMap<Socket, PortView>,
+    /// What the policies for its listeners are told.
+    pub(crate) told: Told,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +99,9 @@ pub(crate) struct SetView {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PortView {
-    pub(crate) tls: bool,
+    pub(crate) family: Family,
     /// The listener of each hostname pattern; patterns on a port are distinct.
-    pub(crate) hosts: BTreeMap<Hostname, ListenerKey>,
+    pub(crate) hosts: BTreeMap<Hostname, Arc<ListenerView>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,15 +110,16 @@ pub(crate) struct ListenerView {
     /// Generation of the object that declares it.
     pub(crate) generation: i64,
     pub(crate) port: u16,
-    pub(crate) https: bool,
-    /// Whether it asks for plain TCP: not served, yet it conflicts with whatever else is on the port.
-    pub(crate) tcp: bool,
+    pub(crate) speaks: Speaks,
+    /// Every host for protocols without hostnames.
     pub(crate) hostname: Hostname,
     pub(crate) kinds: Vec<RouteKind>,
     /// Kinds that were asked for and that the protocol does not carry.
     pub(crate) invalid_kinds: Option<Arc<str>>,
     pub(crate) namespaces: NamespacePolicy,
     pub(crate) tls: Option<Arc<ListenerTLS>>,
+    /// How its clients are treated.
+    pub(crate) clients: Arc<ClientPolicy>,
     /// `HostnameConflict` or `ProtocolConflict`.
     pub(crate) conflict: Option<Problem>,
     /// Why it is not accepted for other reasons.
@@ -122,6 +130,11 @@ impl ListenerView {
     /// Whether routes may attach and traffic may flow (certificates are another matter).
     pub(crate) fn usable(&self) -> bool {
         self.conflict.is_none() && self.problem.is_none()
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> Socket {
+        (self.port, self.speaks.transport())
     }
 
     /// The namespace of the object that declares it.
@@ -210,6 +223,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
         ports,
         listeners: listeners.all,
         sets: listeners.sets,
+        told: listeners.told,
     })))
 }
 
@@ -231,37 +245,53 @@ impl Sources<'_> {
 struct Listeners {
     all: Vec<Arc<ListenerView>>,
     sets: BTreeMap<NamespacedName, SetView>,
+    told: Told,
 }
 
 /// The listeners of a Gateway and of its ListenerSets, conflicts worked out.
-fn listeners(
-    Sources { facts, classes, config, .. }: Sources<'_>,
+fn listeners<'a>(
+    Sources { facts, classes, config, .. }: Sources<'a>,
     reads: &mut Reads,
     key: &NamespacedName,
-    gateway: &Gateway,
+    gateway: &'a Gateway,
     addresses: &AddressSet,
 ) -> Listeners {
     let mut groups = vec![lower::own_listeners(key, gateway)];
     let mut sets = BTreeMap::new();
+    let names = |listeners: &'a [Listener]| listeners.iter().map(|listener| listener.name.as_str()).collect();
+    let mut declarers = vec![Declarer {
+        target: Target { kind: TargetKind::Gateway, object: key.clone() },
+        labels: &gateway.metadata.labels,
+        listeners: names(&gateway.spec.listeners),
+    }];
     for set in facts.sets_of.get(reads, key).into_iter().flat_map(SmallMap::values) {
         let set_key = NamespacedName::new(set.metadata.namespace(), set.metadata.name.as_str());
         let problem = refuse_set(facts, reads, key, gateway, &set_key);
         if problem.is_none() {
             groups.push(lower::set_listeners(key, gateway, &set_key, set));
+            declarers.push(Declarer {
+                target: Target { kind: TargetKind::ListenerSet, object: set_key.clone() },
+                labels: &set.metadata.labels,
+                listeners: names(&set.spec.listeners),
+            });
         }
         sets.insert(set_key, SetView { generation: set.metadata.generation, problem });
     }
+    let mut clients = client::claims(&facts.client_policies, reads, &declarers);
     let claimant = rivals::Claimant::new(facts, classes, config, key, gateway);
     for listener in groups.iter_mut().flatten().filter(|l| l.problem.is_none()) {
-        let taken = claimant.port_taken(reads, listener.port);
-        listener.problem = taken.or_else(|| {
+        let (port, transport) = listener.socket();
+        let taken = claimant.port_taken(reads, (port, transport));
+        listener.problem = taken.or_else(|| clients.closes(listener)).or_else(|| {
             let fleet = FleetKey(key.clone());
-            let port = PortKey { fleet, addresses: addresses.clone(), port: listener.port };
+            let port = PortKey { fleet, addresses: addresses.clone(), port, transport };
             let why = facts.unavailable.want(reads, &port)?;
             Some(Problem::new("PortUnavailable", why.clone()))
         });
     }
-    Listeners { all: conflicts::resolve(groups).into_iter().map(Arc::new).collect(), sets }
+    let mut all = conflicts::resolve(groups);
+    clients.assign(&mut all);
+    Listeners { all: all.into_iter().map(Arc::new).collect(), sets, told: clients.told() }
 }
 
 /// The pods that a Gateway needs.
@@ -269,11 +299,15 @@ fn plan(
     config: &Config,
     key: &NamespacedName,
     gateway: &Gateway,
-    ports: &BTreeMap<u16, PortView>,
+    ports: &BTreeMap<Socket, PortView>,
     parameters: Option<&Parameters>,
 ) -> FleetPlan {
     let infrastructure = gateway.spec.infrastructure.as_ref();
-    let port = |port: &u16| FleetPort { port: *port, bound: config.bound_port(*port), udp: false };
+    let port = |(port, transport): &Socket| FleetPort {
+        port: *port,
+        bound: config.bound_port(*port),
+        udp: *transport == Transport::Udp,
+    };
     FleetPlan {
         fleet: FleetKey(key.clone()),
         gateway_uid: gateway.metadata.uid.as_str().into(),
@@ -286,13 +320,13 @@ fn plan(
     }
 }
 
-fn ports(listeners: &[Arc<ListenerView>]) -> BTreeMap<u16, PortView> {
-    let mut ports: BTreeMap<u16, PortView> = BTreeMap::new();
+fn ports(listeners: &[Arc<ListenerView>]) -> BTreeMap<Socket, PortView> {
+    let mut ports: BTreeMap<Socket, PortView> = BTreeMap::new();
     for listener in listeners.iter().filter(|l| l.usable()) {
         let port = ports
-            .entry(listener.port)
-            .or_insert_with(|| PortView { tls: listener.https, hosts: BTreeMap::new() });
-        port.hosts.insert(listener.hostname.clone(), listener.key.clone());
+            .entry(listener.socket())
+            .or_insert_with(|| PortView { family: listener.speaks.family(), hosts: BTreeMap::new() });
+        port.hosts.insert(listener.hostname.clone(), listener.clone());
     }
     ports
 }

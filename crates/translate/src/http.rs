@@ -1,7 +1,8 @@
-//! Rules of HTTPRoutes and GRPCRoutes to the model, references resolved.
+//! Rules of routes to the model, references resolved.
 
 mod filters;
 mod matches;
+mod stream;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -16,6 +17,7 @@ use gatehouse_model::backend::{ClusterName, Protocol};
 use gatehouse_model::http::{
     Action, Filters, HttpMatch, Redirect, Retry, SessionPersistence, Target, Timeouts, WeightedBackend,
 };
+use gatehouse_model::l4::Forward;
 use gatehouse_model::{RouteKey, RouteKind};
 
 use crate::backends::{ClusterKey, Referrer, resolve};
@@ -37,6 +39,8 @@ pub(crate) struct Lowered {
     pub(crate) unsupported: Vec<(u32, Problem)>,
     /// Whether a redirect's port depends on the listener.
     pub(crate) needs_listener: bool,
+    /// Where connections go, for the kinds that do not look into them; these have no `rules`.
+    pub(crate) forward: Option<Arc<Forward>>,
 }
 
 /// Most rules and backends have no filters: they share one value.
@@ -73,8 +77,11 @@ pub(crate) fn lowered(
         RouteFact::Grpc(route) => {
             lowering.each(&route.spec.rules, |lowering, rule| lowering.grpc_rule(reads, rule))
         }
+        RouteFact::Tls(route) => return Some(Arc::new(lowering.stream(reads, &route.spec))),
+        RouteFact::Tcp(route) => return Some(Arc::new(lowering.stream(reads, &route.spec))),
+        RouteFact::Udp(route) => return Some(Arc::new(lowering.stream(reads, &route.spec))),
     };
-    Some(Arc::new(lowering.with(rules)))
+    Some(Arc::new(lowering.with(rules, None)))
 }
 
 /// Collects what all rules of a route report.
@@ -112,13 +119,14 @@ impl<'a> Lowering<'a> {
         lowered
     }
 
-    fn with(self, rules: Vec<Rule>) -> Lowered {
+    fn with(self, rules: Vec<Rule>, forward: Option<Forward>) -> Lowered {
         Lowered {
             rules,
             clusters: self.clusters.into_iter().collect(),
             unresolved: self.unresolved,
             unsupported: self.unsupported,
             needs_listener: self.needs_listener,
+            forward: forward.map(Arc::new),
         }
     }
 

@@ -1,10 +1,11 @@
 //! From facts to Envoy resources and statuses.
 //!
 //! ```text
-//! Facts (tables) -> classes -> gateways (+ parameters, ListenerSets) -> certificates -> listeners (Envoy)
-//!                        \-> bindings (route x listener) --\
-//!                            lowered (rules, backends) -----+-> fragments -> virtual hosts
-//!                                      \-> clusters, endpoints
+//! Facts (tables) -> classes -> gateways (+ parameters, ListenerSets, policies) -> certificates --\
+//!                        \-> bindings (route x listener) --\                                      +-> listeners (Envoy)
+//!                            lowered (rules, backends) -----+-> streams (connections) ------------/
+//!                                      \                    \-> fragments -> virtual hosts
+//!                                       \-> clusters, endpoints
 //!                        all of them -> statuses
 //! ```
 //!
@@ -25,8 +26,10 @@ mod http;
 mod names;
 mod output;
 mod parameters;
+mod policies;
 mod ports;
 mod status;
+mod streams;
 mod uses;
 mod vhosts;
 mod world;

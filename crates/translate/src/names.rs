@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use gatehouse_model::backend::{BackendKind, ClusterName, Protocol};
 use gatehouse_model::listener::{SecretName, TableName};
-use gatehouse_model::{Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey};
+use gatehouse_model::{Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, Transport};
 
 use crate::backends::ClusterKey;
 
-/// `<gateway ns>/<gateway>/<port>/tcp`, with the addresses when the Gateway names some.
+/// `<gateway ns>/<gateway>/<port>/<tcp or udp>`, with the addresses when the Gateway names some.
 pub(crate) fn listener(key: &PortKey) -> Arc<str> {
     let addresses: Vec<String> = key.addresses.0.iter().map(ToString::to_string).collect();
     let at = if addresses.is_empty() { String::new() } else { format!("{}:", addresses.join("+")) };
-    format!("{}/{at}{}/tcp", key.fleet, key.port).into()
+    format!("{}/{at}{}/{}", key.fleet, key.port, key.transport.as_str()).into()
 }
 
 /// The one table of an HTTP port.
@@ -22,11 +22,25 @@ pub(crate) fn http_table(gateway: &NamespacedName, port: u16) -> TableName {
 
 /// The table of an HTTPS listener, which is also the name of its filter chain.
 pub(crate) fn https_table(key: &ListenerKey, port: u16) -> TableName {
-    let owner = match &key.owner {
-        ListenerOwner::Gateway => String::new(),
-        ListenerOwner::ListenerSet(set) => format!("listenerset/{set}/"),
-    };
-    TableName(format!("{}/{port}/https/{owner}{}", key.gateway, key.name).into())
+    TableName(format!("{}/{port}/https/{}", key.gateway, in_gateway(key)).into())
+}
+
+/// A listener's name that is its own among those of all owners.
+fn in_gateway(key: &ListenerKey) -> String {
+    match &key.owner {
+        ListenerOwner::Gateway => key.name.to_string(),
+        ListenerOwner::ListenerSet(set) => format!("listenerset/{set}/{}", key.name),
+    }
+}
+
+/// The filter chain of a server name.
+pub(crate) fn tls_chain(key: &ListenerKey, port: u16, host: &Hostname) -> Arc<str> {
+    format!("{}/{port}/tls/{}/{host}", key.gateway, in_gateway(key)).into()
+}
+
+/// What serves a port whose connections or datagrams are not told apart.
+pub(crate) fn port_chain(key: &ListenerKey, port: u16, transport: Transport) -> Arc<str> {
+    format!("{}/{port}/{}/{}", key.gateway, transport.as_str(), in_gateway(key)).into()
 }
 
 /// `<table>/<host>`: Envoy cuts the table's name off at the last slash.
@@ -39,15 +53,21 @@ pub(crate) fn cluster(key: &ClusterKey) -> ClusterName {
     let mut name = match key.kind {
         BackendKind::Service => format!("service/{}/{}", key.object, key.port),
         BackendKind::Backend => format!("backend/{}", key.object),
+        BackendKind::Nowhere => return ClusterName::nowhere(),
     };
-    if key.protocol == Protocol::H2c {
-        name.push_str("/h2c");
-    }
+    name.push_str(match key.protocol {
+        Protocol::Http1 => "",
+        Protocol::H2c => "/h2c",
+        Protocol::Udp => "/udp",
+    });
     ClusterName(name.into())
 }
 
 /// The object behind a cluster's name.
 pub(crate) fn backend(cluster: &str) -> Option<(BackendKind, NamespacedName)> {
+    if *cluster == *ClusterName::nowhere().0 {
+        return Some((BackendKind::Nowhere, NamespacedName::new("", "")));
+    }
     let mut parts = cluster.split('/');
     let kind = match parts.next()? {
         "service" => BackendKind::Service,

@@ -1,21 +1,31 @@
-//! Envoy listeners: one per fleet, address set and port.
+//! Envoy listeners: one per fleet, address set, port and transport protocol.
+
+mod meanwhile;
 
 use std::sync::Arc;
 
 use gatehouse_engine::{Reads, Stage};
-use gatehouse_model::listener::{EnvoyListener, FilterChain, TlsTermination};
+use gatehouse_model::client::ConnectionSettings;
+use gatehouse_model::l4::Forward;
+use gatehouse_model::listener::{EnvoyListener, FilterChain, Handler, SecretName, TlsTermination};
 use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey, ResourceType};
 
 use crate::certificates::{Certificates, KeyPair};
 use crate::config::Config;
-use crate::gateways::{GatewayState, GatewayView, ListenerView};
+use crate::facts::Socket;
+use crate::gateways::{Family, GatewayState, GatewayView, ListenerView, PortView, Speaks};
 use crate::names;
 use crate::output::{Resource, Watch};
+use crate::streams::Streams;
+
+pub(crate) use meanwhile::{Emitted, edges};
 
 /// A port of a fleet: its Envoy listener and what a proxy must hold of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Port {
     pub(crate) listener: Arc<Resource>,
+    /// What the listener says.
+    pub(crate) layout: Arc<EnvoyListener>,
     pub(crate) secrets: Vec<NamespacedName>,
     pub(crate) watch: Watch,
 }
@@ -37,23 +47,29 @@ impl PortState {
     }
 }
 
-/// The certificates of listeners, and the Secrets that hold them.
-type Keys<'a> = (&'a Stage<ListenerKey, Arc<Certificates>>, &'a Stage<NamespacedName, KeyPair>);
+/// What ports are made from besides their Gateway.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
+    /// The Secrets that hold certificates.
+    pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
+    pub(crate) streams: &'a Streams,
+}
 
 /// Port keys of a Gateway.
 pub(crate) fn keys(view: &GatewayView) -> impl Iterator<Item = PortKey> + '_ {
-    view.ports.keys().map(|port| key(view, *port))
+    view.ports.keys().map(|socket| key(view, *socket))
 }
 
-pub(crate) fn key(view: &GatewayView, port: u16) -> PortKey {
-    PortKey { fleet: view.fleet.clone(), addresses: view.addresses.clone(), port }
+pub(crate) fn key(view: &GatewayView, (port, transport): Socket) -> PortKey {
+    PortKey { fleet: view.fleet.clone(), addresses: view.addresses.clone(), port, transport }
 }
 
 /// Stage: a port; `None` when its Gateway no longer has it.
 pub(crate) fn port(
+    sources: Sources<'_>,
     gateways: &Stage<NamespacedName, GatewayState>,
-    (certificates, pairs): Keys<'_>,
-    config: &Config,
     reads: &mut Reads,
     key: &PortKey,
 ) -> Option<PortState> {
@@ -61,47 +77,148 @@ pub(crate) fn port(
     if view.addresses != key.addresses {
         return None;
     }
-    let port = view.ports.get(&key.port)?;
+    let port = view.ports.get(&(key.port, key.transport))?;
     if !view.serves {
         return Some(PortState::Idle);
     }
     let mut secrets = Vec::new();
-    let chains = if port.tls {
-        let listeners = view.listeners.iter().filter(|l| l.usable() && l.port == key.port);
-        let chains = listeners.filter_map(|l| https_chain((certificates, pairs), reads, l, &mut secrets));
-        chains.collect()
-    } else {
-        let table = names::http_table(&key.fleet.0, key.port);
-        vec![FilterChain { name: table.0.clone(), server_name: Hostname::Any, tls: None, table }]
-    };
+    let chains = chains(sources, reads, (key, view), port, &mut secrets);
     Some(if chains.is_empty() {
         PortState::Idle
     } else {
-        PortState::Serving(Arc::new(build(config, key, view, chains, secrets)))
+        PortState::Serving(Arc::new(build(sources.config, key, view, chains, secrets)))
     })
 }
 
-fn https_chain(
-    (certificates, pairs): Keys<'_>,
+fn of_port(view: &GatewayView, socket: Socket) -> impl Iterator<Item = &Arc<ListenerView>> {
+    view.listeners.iter().filter(move |l| l.usable() && l.socket() == socket)
+}
+
+/// What the policies of a port's listeners agree on.
+fn connections(view: &GatewayView, socket: Socket) -> ConnectionSettings {
+    let settings = || of_port(view, socket).map(|listener| &listener.clients.connections);
+    let accepts = settings().filter_map(|settings| settings.accepts).min();
+    let set = |settings: &ConnectionSettings| {
+        ConnectionSettings { accepts: None, ..settings.clone() } != ConnectionSettings::default()
+    };
+    let agreed = settings().find(|settings| set(settings)).cloned().unwrap_or_default();
+    ConnectionSettings { accepts, ..agreed }
+}
+
+fn chains(
+    sources: Sources<'_>,
     reads: &mut Reads,
-    listener: &ListenerView,
+    (key, view): (&PortKey, &GatewayView),
+    port: &PortView,
     secrets: &mut Vec<NamespacedName>,
-) -> Option<FilterChain> {
-    let certificates = certificates.get(reads, &listener.key)?;
-    // While a listener waits for a Secret that is not known, its last certificates stand here, and may be gone.
-    let mut exists = |secret: &&NamespacedName| matches!(pairs.get(reads, secret), Some(KeyPair::Usable(_)));
-    let usable: Vec<_> = certificates.usable.iter().filter(&mut exists).collect();
-    if usable.is_empty() {
-        return None;
+) -> Vec<FilterChain> {
+    if port.family == Family::Http {
+        let table = names::http_table(&key.fleet.0, key.port);
+        let name = table.0.clone();
+        let first = of_port(view, (key.port, key.transport)).next();
+        let clients = first.map(|listener| listener.clients.clients.clone()).unwrap_or_default();
+        let handler = Handler::Http(table);
+        return vec![FilterChain { name, server_name: Hostname::Any, tls: None, handler, clients }];
     }
-    secrets.extend(usable.iter().copied().cloned());
+    let mut chains = Vec::new();
+    for listener in port.hosts.values() {
+        let own = sources.chains_of(reads, listener, secrets);
+        if own.is_empty() && port.hosts.values().any(|other| other.speaks.is_stream()) {
+            // Whoever else serves the name on this port must not get its connections.
+            chains.push(stream_chain(listener, listener.hostname.clone(), None, Arc::default()));
+        }
+        chains.extend(own);
+    }
+    chains
+}
+
+impl Sources<'_> {
+    fn chains_of(
+        self,
+        reads: &mut Reads,
+        listener: &ListenerView,
+        secrets: &mut Vec<NamespacedName>,
+    ) -> Vec<FilterChain> {
+        let tls = if listener.speaks.terminates() {
+            let usable = self.usable_secrets(reads, listener);
+            let names: Vec<SecretName> = usable.iter().map(names::secret).collect();
+            secrets.extend(usable);
+            (!names.is_empty()).then_some(TlsTermination { secrets: names })
+        } else {
+            None
+        };
+        match listener.speaks {
+            Speaks::Https => tls.map(|tls| https_chain(listener, tls)).into_iter().collect(),
+            Speaks::TlsTerminate if tls.is_none() => Vec::new(),
+            Speaks::TlsTerminate | Speaks::TlsPassthrough => self.tls_chains(reads, listener, tls.as_ref()),
+            _ => vec![self.only_chain(reads, listener)],
+        }
+    }
+
+    fn usable_secrets(self, reads: &mut Reads, listener: &ListenerView) -> Vec<NamespacedName> {
+        let certificates = self.certificates.get(reads, &listener.key);
+        let usable = certificates.iter().flat_map(|certificates| &certificates.usable);
+        // While a listener waits for a Secret that is not known, its last certificates stand here, and may be gone.
+        let exists =
+            |secret: &&NamespacedName| matches!(self.pairs.get(reads, secret), Some(KeyPair::Usable(_)));
+        usable.filter(exists).cloned().collect()
+    }
+
+    /// A chain for each server name of the routes. The listener's own name has one even without a route: no wider
+    /// listener may take its connections.
+    fn tls_chains(
+        self,
+        reads: &mut Reads,
+        listener: &ListenerView,
+        tls: Option<&TlsTermination>,
+    ) -> Vec<FilterChain> {
+        let chain = |(host, forward)| stream_chain(listener, host, tls.cloned(), forward);
+        let mut served = self.streams.served(reads, &listener.key);
+        if served.iter().all(|(host, _)| *host != listener.hostname) {
+            served.push((listener.hostname.clone(), Arc::default()));
+        }
+        served.into_iter().map(chain).collect()
+    }
+
+    /// Connections or datagrams that nothing tells apart.
+    fn only_chain(self, reads: &mut Reads, listener: &ListenerView) -> FilterChain {
+        let forward = self.streams.served(reads, &listener.key).pop();
+        let transport = listener.speaks.transport();
+        FilterChain {
+            name: names::port_chain(&listener.key, listener.port, transport),
+            server_name: Hostname::Any,
+            tls: None,
+            handler: Handler::Stream(forward.map(|(_, forward)| forward).unwrap_or_default()),
+            clients: Arc::default(),
+        }
+    }
+}
+
+fn stream_chain(
+    listener: &ListenerView,
+    host: Hostname,
+    tls: Option<TlsTermination>,
+    forward: Arc<Forward>,
+) -> FilterChain {
+    FilterChain {
+        name: names::tls_chain(&listener.key, listener.port, &host),
+        server_name: host,
+        // Who is to be rejected needs no handshake.
+        tls: tls.filter(|_| !forward.rejects_all()),
+        handler: Handler::Stream(forward),
+        clients: listener.clients.clients.clone(),
+    }
+}
+
+fn https_chain(listener: &ListenerView, tls: TlsTermination) -> FilterChain {
     let table = names::https_table(&listener.key, listener.port);
-    Some(FilterChain {
+    FilterChain {
         name: table.0.clone(),
         server_name: listener.hostname.clone(),
-        tls: Some(TlsTermination { secrets: usable.iter().map(|secret| names::secret(secret)).collect() }),
-        table,
-    })
+        tls: Some(tls),
+        handler: Handler::Http(table),
+        clients: listener.clients.clients.clone(),
+    }
 }
 
 fn build(
@@ -114,18 +231,23 @@ fn build(
     chains.sort_by(|a, b| a.name.cmp(&b.name));
     secrets.sort();
     secrets.dedup();
-    let tables: Vec<_> = chains.iter().map(|chain| chain.table.clone()).collect();
-    let listener = EnvoyListener {
+    let table = |chain: &FilterChain| match &chain.handler {
+        Handler::Http(table) => Some(table.clone()),
+        Handler::Stream(_) => None,
+    };
+    let tables: Vec<_> = chains.iter().filter_map(table).collect();
+    let family = view.ports.get(&(key.port, key.transport)).map(|port| port.family);
+    let layout = EnvoyListener {
         name: names::listener(key),
         addresses: key.addresses.clone(),
         port: config.bound_port(key.port),
-        tls: view.ports.get(&key.port).is_some_and(|port| port.tls),
+        transport: key.transport,
+        tls: family == Some(Family::Tls),
         chains,
         settings: view.settings.listeners.clone(),
+        connections: connections(view, (key.port, key.transport)),
     };
-    let options = gatehouse_envoy::encode::Options { ipv6: config.ipv6 };
-    let body = gatehouse_envoy::encode::listener(&listener, options);
-    let listener = Resource::new(ResourceType::Listener, listener.name, body);
+    let listener = Resource::new(ResourceType::Listener, layout.name.clone(), encode(config, &layout));
     let mut needs = vec![(ResourceType::Listener, listener.name.clone(), listener.version.clone())];
     for table in tables {
         let resource = route_table(&table);
@@ -133,7 +255,12 @@ fn build(
     }
     let versions: Vec<_> = needs.iter().flat_map(|(_, name, version)| [&**name, &**version]).collect();
     let digest = gatehouse_envoy::version(versions.join("\n").as_bytes());
-    Port { listener: Arc::new(listener), secrets, watch: Watch { digest, needs } }
+    let watch = Watch { digest, needs };
+    Port { listener: Arc::new(listener), layout: Arc::new(layout), secrets, watch }
+}
+
+fn encode(config: &Config, layout: &EnvoyListener) -> bytes::Bytes {
+    gatehouse_envoy::encode::listener(layout, gatehouse_envoy::encode::Options { ipv6: config.ipv6 })
 }
 
 /// The RouteConfiguration of a table: constant, its virtual hosts come on their own.

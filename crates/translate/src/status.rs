@@ -3,11 +3,13 @@
 mod class;
 mod gateway;
 mod listener;
+mod policy;
 mod route;
 
 pub(crate) use class::{backend, class};
 pub(crate) use gateway::{gateway, listener_set};
 pub(crate) use listener::Sources;
+pub(crate) use policy::client_traffic;
 pub(crate) use route::route;
 
 use gatehouse_model::status::{Condition, ConditionStatus};

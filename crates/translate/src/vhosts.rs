@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::attach::{Bindings, BoundListener, Site};
 use crate::fragments::{Fragment, FragmentId, Fragments, Rank};
-use crate::gateways::{GatewayView, PortView};
+use crate::gateways::{Family, GatewayView, PortView, Speaks};
 use crate::http::RedirectContext;
 use crate::names;
 use crate::output::{FleetChange, Resource};
@@ -117,7 +117,7 @@ impl VirtualHosts {
     ) {
         let mut bases = Vec::new();
         let mut tables = Vec::new();
-        for (port, hosts) in view.iter().flat_map(|view| &view.ports) {
+        for ((port, _), hosts) in view.iter().flat_map(|view| &view.ports) {
             for (table, host, base) in port_bases(key, *port, hosts) {
                 let fleet = FleetKey(key.clone());
                 tables.push(((fleet.clone(), table.clone()), (), ()));
@@ -313,7 +313,7 @@ fn version(name: &str, base: Option<&Base>, routed: bool, sum: u128) -> Arc<str>
 }
 
 fn place(entries: &mut Placed, listener: &BoundListener, fragments: &Fragments) {
-    let Site { fleet, table, .. } = &*listener.site;
+    let Site { fleet, table: Some(table), .. } = &*listener.site else { return };
     for (host, own) in &listener.hosts {
         let key = host_id(fleet.clone(), table.clone(), host.clone());
         for fragment in &fragments.list {
@@ -331,18 +331,19 @@ fn place(entries: &mut Placed, listener: &BoundListener, fragments: &Fragments) 
 /// The hosts that the listeners of a port lay.
 ///
 /// HTTP: one table, every listener's hostname answers 404, so that no wider pattern takes over. HTTPS: a table per
-/// listener; hosts of other listeners and unknown hosts answer 421, except unknown ones at the catch-all listener.
+/// listener; hosts of other listeners, TLS ones included, and unknown hosts answer 421, except unknown ones at the
+/// catch-all listener.
 /// An exact listener lists two hosts, only a wildcard one lists the narrower listeners under it.
 fn port_bases(gateway: &NamespacedName, port: u16, hosts: &PortView) -> Vec<(TableName, Hostname, Base)> {
-    if !hosts.tls {
+    if hosts.family == Family::Http {
         let table = names::http_table(gateway, port);
         let own = hosts.hosts.keys().cloned();
         let all: BTreeSet<Hostname> = own.chain([Hostname::Any]).collect();
         return all.into_iter().map(|host| (table.clone(), host, Base::NotFound)).collect();
     }
     let mut bases = Vec::new();
-    for (own, listener) in &hosts.hosts {
-        let table = names::https_table(listener, port);
+    for (own, listener) in hosts.hosts.iter().filter(|(_, listener)| listener.speaks == Speaks::Https) {
+        let table = names::https_table(&listener.key, port);
         bases.push((table.clone(), own.clone(), Base::NotFound));
         if *own != Hostname::Any {
             bases.push((table.clone(), Hostname::Any, Base::Misdirected));

@@ -2,6 +2,7 @@
 
 mod answers;
 mod backends;
+mod listeners;
 mod quarantine;
 mod settings;
 mod statuses;
@@ -11,21 +12,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gatehouse_engine::{Counters, Graph, Missing, Panicked, Stage, Tally};
-use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, ResourceType, RouteKey};
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
 use rustc_hash::FxHashMap;
 
 use crate::attach::{Bindings, Points, bindings};
 use crate::backends::{Assignment, ClusterKey};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
-use crate::facts::{Change, Facts};
+use crate::facts::{Change, Facts, age};
 use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
 use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
-use crate::names;
-use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, Watch, WatchKey};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource};
 use crate::parameters::Settings;
-use crate::ports::{self, Port, PortState, port};
+use crate::policies::Outcomes;
+use crate::ports::{self, Emitted, PortState};
+use crate::streams::Streams;
 use crate::uses::Uses;
 use crate::vhosts::{Placement, VirtualHosts};
 use statuses::StatusText;
@@ -40,6 +42,9 @@ pub struct World {
     stages: Stages,
     hosts: VirtualHosts,
     points: Points,
+    streams: Streams,
+    /// What policies are told.
+    outcomes: Outcomes,
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<RouteKey, ClusterKey>,
@@ -59,7 +64,7 @@ pub struct World {
     /// Plans handed out.
     plans: HashMap<FleetKey, Option<Arc<FleetPlan>>>,
     /// Envoy listeners handed out, by port.
-    emitted_ports: HashMap<PortKey, Arc<Port>>,
+    emitted_ports: HashMap<PortKey, Emitted>,
     encoded: u64,
     /// Statuses that are handed out.
     texts: Texts,
@@ -84,6 +89,7 @@ struct Stages {
     set_status: Stage<NamespacedName, StatusText>,
     route_status: Stage<RouteKey, StatusText>,
     backend_status: Stage<NamespacedName, StatusText>,
+    client_policy_status: Stage<NamespacedName, StatusText>,
 }
 
 impl Stages {
@@ -105,6 +111,7 @@ impl Stages {
             set_status: Stage::new(graph, "status/listener_sets"),
             route_status: Stage::new(graph, "status/routes"),
             backend_status: Stage::new(graph, "status/backends"),
+            client_policy_status: Stage::new(graph, "status/client_policies"),
         }
     }
 }
@@ -117,6 +124,7 @@ struct Changed {
     routes: Vec<RouteKey>,
     secrets: Vec<NamespacedName>,
     backends: Vec<NamespacedName>,
+    client_policies: Vec<NamespacedName>,
 }
 
 impl World {
@@ -136,6 +144,8 @@ impl World {
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
             points: Points::new(&mut graph),
+            streams: Streams::new(&mut graph),
+            outcomes: Outcomes::new(&mut graph, "policies/outcomes"),
             attached: Tally::new(&mut graph, "attached"),
             clusters_used: Uses::default(),
             secrets_used: Uses::default(),
@@ -229,10 +239,12 @@ impl World {
             routes: self.facts.routes.take_changed(),
             secrets: self.facts.secrets.take_changed(),
             backends: self.facts.backends.take_changed(),
+            client_policies: self.facts.client_policies.all.take_changed(),
         };
         self.drain_unread_logs();
         self.settle_gateways(&changed, &mut outputs);
         self.settle_routes(&changed);
+        self.settle_ports(&mut outputs);
         self.settle_backends(&mut outputs);
         self.emit_hosts(&mut outputs);
         self.settle_statuses(&changed, &mut outputs);
@@ -279,16 +291,11 @@ impl World {
         for key in &gateways {
             self.mark_gateway(key, outputs);
         }
-        let Self { config, graph, facts, stages, .. } = self;
+        let Self { graph, facts, stages, .. } = self;
         stages
             .certificates
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
-        stages.ports.settle(graph, |reads, key| {
-            port(&stages.gateways, (&stages.certificates, &stages.pairs), config, reads, key)
-        });
-        self.emit_ports(outputs);
-        self.emit_secrets(outputs);
     }
 
     /// Follows a Gateway's listeners and ports as they come and go.
@@ -305,6 +312,8 @@ impl World {
         }
         self.keep_settings(key, view.as_deref());
         self.points.set(&mut self.graph, key, view.as_deref());
+        let told = view.as_ref().map(|view| view.told.clone()).unwrap_or_default();
+        self.outcomes.set(&mut self.graph, key.clone(), told);
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
         if let Some(view) = view {
@@ -318,57 +327,6 @@ impl World {
             self.plans.remove(&fleet);
             self.facts.pods.set_absent(&mut self.graph, fleet.clone());
             outputs.removed_fleets.push(fleet);
-        }
-    }
-
-    fn emit_ports(&mut self, outputs: &mut Outputs) {
-        for key in unique(self.stages.ports.take_changed()) {
-            let out = outputs.fleets.entry(key.fleet.clone()).or_default();
-            let new = self.stages.ports.peek(&key).and_then(PortState::serving).cloned();
-            let secrets = new.iter().flat_map(|port| &port.secrets);
-            let uses = secrets.map(|secret| (key.fleet.clone(), secret.clone())).collect();
-            self.secrets_used.set(&key, uses);
-            match new {
-                Some(port) => {
-                    out.upserts.push((*port.listener).clone());
-                    out.watches.push((WatchKey::Port(key.clone()), Some(port.watch.clone())));
-                    self.emitted_ports.insert(key, port);
-                }
-                None => {
-                    if let Some(old) = self.emitted_ports.remove(&key) {
-                        out.removals.push((ResourceType::Listener, old.listener.name.clone()));
-                        let watch = WatchKey::Port(key);
-                        out.watches.push((watch.clone(), None));
-                        self.facts.held.set_absent(&mut self.graph, watch);
-                    }
-                }
-            }
-        }
-    }
-
-    fn emit_secrets(&mut self, outputs: &mut Outputs) {
-        let rotated = self.stages.pairs.take_changed();
-        let mut dirty: BTreeSet<(FleetKey, NamespacedName)> = BTreeSet::new();
-        for secret in rotated {
-            dirty.extend(self.secrets_used.fleets(&secret).map(|fleet| (fleet.clone(), secret.clone())));
-        }
-        dirty.extend(self.secrets_used.take_changed().into_iter().map(|(fleet, secret, _)| (fleet, secret)));
-        for (fleet, secret) in dirty {
-            let out = outputs.fleets.entry(fleet.clone()).or_default();
-            let used = self.secrets_used.uses(&fleet, &secret);
-            let key = WatchKey::Secret(fleet, secret.clone());
-            match self.stages.pairs.peek(&secret) {
-                Some(KeyPair::Usable(resource)) if used => {
-                    let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
-                    out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
-                    out.upserts.push((**resource).clone());
-                }
-                _ => {
-                    out.watches.push((key.clone(), None));
-                    self.facts.held.set_absent(&mut self.graph, key);
-                    out.removals.push((ResourceType::Secret, names::secret(&secret).0));
-                }
-            }
         }
     }
 
@@ -410,8 +368,11 @@ impl World {
 
     /// Puts a route's fragments, attachments and clusters where they belong now.
     fn place_route(&mut self, key: &RouteKey) {
-        let Self { graph, stages, hosts, attached, clusters_used, .. } = self;
+        let Self { graph, facts, stages, hosts, streams, attached, clusters_used, .. } = self;
         let bound = stages.bindings.peek(key).zip(stages.lowered.peek(key));
+        let created = facts.routes.peek(key).map(|route| age(route.meta()));
+        let claimed = bound.zip(created).and_then(|((b, l), age)| Some((&**b, l.forward.as_ref()?, age)));
+        streams.set(graph, key, claimed);
         let fragments = |context| stages.fragments.peek(&(key.clone(), context)).cloned();
         let placement = bound.map(|(b, l)| Placement {
             bindings: b,

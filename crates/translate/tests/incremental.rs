@@ -158,8 +158,8 @@ fn the_universe_reaches_what_matters() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<_, usize>::new();
-    for _ in 0..220 {
-        let events = events(20..120).new_tree(&mut runner).expect("events").current();
+    for _ in 0..200 {
+        let events = events(30..160).new_tree(&mut runner).expect("events").current();
         let stepped = step_by_step(in_pods(), &events, false);
         let (Proxies { picture, .. }, refused) = at_once(in_pods(), &events, &stepped);
         let fleets = picture.fleets.values();
@@ -170,6 +170,9 @@ fn the_universe_reaches_what_matters() {
         }
         *seen.entry("edges".to_owned()).or_default() +=
             usize::from(fleets.clone().any(|f| !f.edges.is_empty()));
+        let names = |f: &support::Fleet| f.edges.keys().any(|((from, _), _)| *from == Listener);
+        *seen.entry("listeners that name clusters".to_owned()).or_default() +=
+            usize::from(fleets.clone().any(names));
         *seen.entry("two fleets".to_owned()).or_default() += usize::from(picture.fleets.len() > 1);
         let sets = picture.statuses.iter().filter(|(object, _)| object.kind == "ListenerSet");
         let accepted = sets.filter(|(_, status)| status["conditions"][0]["status"] == "True").count();
@@ -201,5 +204,6 @@ fn the_universe_reaches_what_matters() {
         assert!(seen[word] > 10, "{seen:?}");
     }
     assert!(seen["UnsupportedFields"] > 3 && seen[" over EnvoyProxy"] > 3, "{seen:?}");
+    assert!(seen["listeners that name clusters"] > 3, "{seen:?}");
     assert!(seen["edges"] > 30 && seen["two fleets"] > 30 && seen["accepted sets"] > 30, "{seen:?}");
 }

@@ -111,6 +111,8 @@ fn a_plan_is_handed_out_when_it_changes_and_only_then() {
             { "name": "http", "port": 80, "protocol": "HTTP" },
             { "name": "other", "port": 8080, "protocol": "HTTP" },
             { "name": "named", "port": 80, "protocol": "HTTP", "hostname": "a.example.com" },
+            { "name": "tcp", "port": 53, "protocol": "TCP" },
+            { "name": "udp", "port": 53, "protocol": "UDP" },
         ]),
     );
     scene.put(gateway);
@@ -118,8 +120,8 @@ fn a_plan_is_handed_out_when_it_changes_and_only_then() {
     let [(key, Some(plan))] = &plans(&outputs)[..] else { panic!("one plan: {:?}", outputs.plans) };
     assert_eq!(*key, fleet());
     assert_eq!(
-        plan.ports.iter().map(|port| (port.port, port.bound)).collect::<Vec<_>>(),
-        [(80, 80), (8080, 8080)]
+        plan.ports.iter().map(|port| (port.port, port.bound, port.udp)).collect::<Vec<_>>(),
+        [(53, 53, false), (53, 53, true), (80, 80, false), (8080, 8080, false)]
     );
     let route =
         scene.edited("HTTPRoute", "/spec/rules/0", json!({ "matches": [{ "path": { "value": "/x" } }] }));

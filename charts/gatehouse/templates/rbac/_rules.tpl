@@ -1,12 +1,18 @@
 {{- /* What is read in every namespace that is watched, and the statuses that are written there. */}}
 {{- define "gatehouse.rules.watch" -}}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways, grpcroutes, httproutes, listenersets, referencegrants]
+  resources: [gateways, grpcroutes, httproutes, listenersets, referencegrants, tcproutes, tlsroutes, udproutes]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways/status, grpcroutes/status, httproutes/status, listenersets/status]
+  resources: [gateways/status, grpcroutes/status, httproutes/status, listenersets/status, tcproutes/status, tlsroutes/status, udproutes/status]
   verbs: [update]
 {{- include "gatehouse.rules.parameters" . }}
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [clienttrafficpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [clienttrafficpolicies/status]
+  verbs: [update]
 {{- if .Values.backends.enabled }}
 - apiGroups: [gateway.envoyproxy.io]
   resources: [backends]

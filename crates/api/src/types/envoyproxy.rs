@@ -6,6 +6,8 @@
 
 mod telemetry;
 mod unsupported;
+#[cfg(test)]
+pub(super) mod walk;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,7 @@ pub use telemetry::{
     AccessLogFormat, AccessLogSetting, AccessLogSink, FileAccessLog, ProxyAccessLog, ProxyMetrics,
     ProxyPrometheus, ProxyTelemetry, StringMatch,
 };
+pub(super) use unsupported::Found;
 pub use unsupported::unsupported;
 
 /// Fields that are kept but have no meaning here (yet), by name.

@@ -5,6 +5,7 @@
 //! survive in `Other`; unknown fields are reported by admission and dropped here.
 
 mod backend;
+mod clienttraffic;
 mod core;
 mod enums;
 pub mod envoyproxy;
@@ -14,11 +15,18 @@ mod grant;
 mod httproute;
 mod listener;
 mod meta;
+mod policy;
 mod reference;
 mod route;
 mod secret;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec, BackendTls, FqdnEndpoint, IpEndpoint, UnixSocket};
+pub use clienttraffic::{
+    ClientConnection, ClientIpDetection, ClientTimeout, ClientTlsSettings, ClientTrafficPolicy,
+    ClientTrafficPolicySpec, ConnectionLimit, CustomHeader, DirectSourceIp, HeaderSettings, HostSettings,
+    Http1Settings, Http2Keepalive, Http2Settings, Http10Settings, HttpClientTimeout, PathSettings,
+    ProxyProtocolSettings, TcpClientTimeout, TcpKeepalive, XForwardedFor, unsupported_client_traffic,
+};
 pub use core::{
     ConfigMap, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, IntOrString, Namespace, Service,
     ServicePort, ServiceSpec, TargetRef,
@@ -43,6 +51,7 @@ pub use listener::{
     NamespacesFrom, RouteGroupKind,
 };
 pub use meta::{LabelSelector, LabelSelectorRequirement, Meta, Resource};
+pub use policy::{PolicyTarget, SelectorNamespaces, TargetSelector};
 pub use reference::{
     BackendObjectReference, BackendRef, LocalObjectReference, ObjectReference, ParametersReference,
     ParentGatewayReference, ParentReference, SecretObjectReference,

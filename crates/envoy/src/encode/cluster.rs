@@ -36,17 +36,20 @@ const CLUSTER_METADATA: u32 = 25;
 
 /// A `Cluster`: endpoints by EDS over ADS under the cluster's own name, or hostnames that Envoy resolves.
 pub fn cluster(cluster: &Cluster) -> Bytes {
+    // One entry only: a hash map with two would be written in an order of its own.
+    let options = |options| {
+        (
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
+            any::<HttpProtocolOptions>(&options),
+        )
+    };
     let message = pb::Cluster {
         name: cluster.name.0.to_string(),
         alt_stat_name: stat_name(&cluster.name.0),
         connect_timeout: Some(duration(CONNECT_TIMEOUT)),
         per_connection_buffer_limit_bytes: Some(u32_value(CONNECTION_BUFFER_BYTES)),
         circuit_breakers: Some(no_limits()),
-        // One entry only: a hash map with two would be written in an order of its own.
-        typed_extension_protocol_options: HashMap::from([(
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(),
-            any(&protocol_options(cluster.protocol)),
-        )]),
+        typed_extension_protocol_options: HashMap::from_iter(protocol_options(cluster.protocol).map(options)),
         load_balancing_policy: Some(least_request()),
         common_lb_config: Some(common_lb_config()),
         // EDS is the truth about membership: what it drops is gone, whatever a health check still says.
@@ -54,7 +57,10 @@ pub fn cluster(cluster: &Cluster) -> Bytes {
         ..discovered(cluster)
     };
     let mut bytes = message.encode_to_vec();
-    wire::put_bytes(&mut bytes, CLUSTER_METADATA, &metadata(cluster));
+    let metadata = metadata(cluster);
+    if !metadata.is_empty() {
+        wire::put_bytes(&mut bytes, CLUSTER_METADATA, &metadata);
+    }
     bytes.into()
 }
 
@@ -68,6 +74,7 @@ fn metadata(cluster: &Cluster) -> Vec<u8> {
     let kind = match cluster.kind {
         BackendKind::Service => "Service",
         BackendKind::Backend => "Backend",
+        BackendKind::Nowhere => return Vec::new(),
     };
     let port = cluster.port.to_string();
     let mut pairs = vec![("kind", kind), ("name", &*cluster.object), ("namespace", &*cluster.namespace)];
@@ -86,6 +93,13 @@ fn discovered(cluster: &Cluster) -> pb::Cluster {
                 eds_config: Some(ads()),
                 service_name: cluster.name.0.to_string(),
             }),
+            ..pb::Cluster::default()
+        },
+        Discovery::Nowhere => pb::Cluster {
+            cluster_discovery_type: Some(ClusterDiscoveryType::Type(
+                pb::cluster::DiscoveryType::Static.into(),
+            )),
+            load_assignment: Some(resolved(&cluster.name.0, &[])),
             ..pb::Cluster::default()
         },
         Discovery::Dns(hosts) => pb::Cluster {
@@ -121,17 +135,19 @@ fn resolved(name: &str, hosts: &[(Arc<str>, u16)]) -> ClusterLoadAssignment {
     }
 }
 
-fn protocol_options(protocol: Protocol) -> HttpProtocolOptions {
+/// `None` for what is not HTTP.
+fn protocol_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
     let config = match protocol {
+        Protocol::Udp => return None,
         Protocol::Http1 => ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()),
         Protocol::H2c => ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()),
     };
-    HttpProtocolOptions {
+    Some(HttpProtocolOptions {
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
             protocol_config: Some(config),
         })),
         ..HttpProtocolOptions::default()
-    }
+    })
 }
 
 /// Envoy's defaults (1,024 connections, pending and active requests, 3 retries) fail healthy traffic. Limits

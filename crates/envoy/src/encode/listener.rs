@@ -1,14 +1,17 @@
 //! Listeners: one per port, its filter chains, one constant HTTP filter list.
 //!
-//! Nothing here depends on routes or policies: whatever they need is a filter that is in the list already,
-//! disabled, and switched on by the route. A change of a listener drains connections, so routes never cause one.
+//! Nothing here depends on HTTP routes or their policies: whatever they need is a filter that is in the list already,
+//! disabled, and switched on by the route. A change of a listener drains connections, so these routes never cause one.
+//! Routes of connections stand in a filter chain of their own each (`stream`), and change nothing else. What concerns
+//! the clients of a listener is another matter.
+
+mod clients;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::Bytes;
-use envoy_types::pb::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, Http2ProtocolOptions, HttpProtocolOptions, TransportSocket, transport_socket,
+    Address, SocketAddress, TransportSocket, socket_address::Protocol as SocketProtocol, transport_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3 as pb;
 use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
@@ -19,23 +22,19 @@ use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::Sta
 use envoy_types::pb::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds,
-    http_connection_manager::{
-        PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
-    },
+    http_connection_manager::{RouteSpecifier, ServerHeaderTransformation, UpgradeConfig},
     http_filter,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
-use gatehouse_model::Hostname;
-use gatehouse_model::listener::{EnvoyListener, FilterChain, IpFamily, TlsTermination};
+use gatehouse_model::client::{ClientSettings, TlsOptions};
+use gatehouse_model::listener::{EnvoyListener, FilterChain, Handler, IpFamily, TableName, TlsTermination};
+use gatehouse_model::{Hostname, Transport};
 use prost::{Message, Name};
 
-use super::{access_log, ads, any, bool_value, extension, filter, socket, socket_address, u32_value};
+use super::{access_log, ads, any, duration, extension, filter, socket, socket_address, stream, u32_value};
 
 const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
-const HTTP2_CONCURRENT_STREAMS: u32 = 100;
-const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
-const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// What the host can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +46,15 @@ pub struct Options {
 /// A `Listener`.
 pub fn listener(listener: &EnvoyListener, options: Options) -> Bytes {
     let mut addresses = addresses(listener, options).into_iter();
+    let (listener_filters, filter_chains) = match listener.transport {
+        Transport::Tcp => (
+            listener.tls.then(tls_inspector).into_iter().collect(),
+            listener.chains.iter().map(|chain| filter_chain(listener, chain)).collect(),
+        ),
+        Transport::Udp => {
+            (listener.chains.iter().filter_map(|c| datagrams(listener, c)).collect(), Vec::new())
+        }
+    };
     let message = pb::Listener {
         name: listener.name.to_string(),
         address: addresses.next(),
@@ -54,16 +62,28 @@ pub fn listener(listener: &EnvoyListener, options: Options) -> Bytes {
             .map(|address| pb::AdditionalAddress { address: Some(address), ..Default::default() })
             .collect(),
         per_connection_buffer_limit_bytes: Some(u32_value(CONNECTION_BUFFER_BYTES)),
-        listener_filters: listener.tls.then(tls_inspector).into_iter().collect(),
-        filter_chains: listener.chains.iter().map(|chain| filter_chain(listener, chain)).collect(),
+        listener_filters,
+        filter_chains,
         access_log: access_log::of_connections(&listener.settings.access_logs),
         ..pb::Listener::default()
     };
-    message.encode_to_vec().into()
+    match listener.transport {
+        Transport::Tcp => clients::of_connections(&listener.connections, message),
+        Transport::Udp => message,
+    }
+    .encode_to_vec()
+    .into()
 }
 
 fn addresses(listener: &EnvoyListener, options: Options) -> Vec<Address> {
-    let bind = |ip: IpAddr| socket_address(&ip.to_string(), listener.port);
+    let protocol = match listener.transport {
+        Transport::Tcp => SocketProtocol::Tcp,
+        Transport::Udp => SocketProtocol::Udp,
+    };
+    let bind = |ip: IpAddr| SocketAddress {
+        protocol: protocol.into(),
+        ..socket_address(&ip.to_string(), listener.port)
+    };
     if listener.addresses.0.is_empty() {
         let default = if options.ipv6 { IpFamily::Dual } else { IpFamily::V4 };
         let family = listener.settings.family.unwrap_or(default);
@@ -79,25 +99,47 @@ fn addresses(listener: &EnvoyListener, options: Options) -> Vec<Address> {
 }
 
 fn tls_inspector() -> pb::ListenerFilter {
+    listener_filter("envoy.filters.listener.tls_inspector", &TlsInspector::default())
+}
+
+fn datagrams(listener: &EnvoyListener, chain: &FilterChain) -> Option<pb::ListenerFilter> {
+    let Handler::Stream(forward) = &chain.handler else { return None };
+    Some(listener_filter("envoy.filters.udp_listener.udp_proxy", &stream::udp_proxy(listener, forward)))
+}
+
+fn listener_filter<M: Message + Name>(name: &str, config: &M) -> pb::ListenerFilter {
     pb::ListenerFilter {
-        name: "envoy.filters.listener.tls_inspector".to_owned(),
-        config_type: Some(pb::listener_filter::ConfigType::TypedConfig(any(&TlsInspector::default()))),
+        name: name.to_owned(),
+        config_type: Some(pb::listener_filter::ConfigType::TypedConfig(any(config))),
         ..pb::ListenerFilter::default()
     }
 }
 
 fn filter_chain(listener: &EnvoyListener, chain: &FilterChain) -> pb::FilterChain {
-    let manager = connection_manager(listener, chain);
+    let (filter, alpn) = match &chain.handler {
+        Handler::Http(table) => {
+            let manager = connection_manager(listener, table, &chain.clients);
+            let filter = network_filter("envoy.filters.network.http_connection_manager", &manager);
+            (Some(filter), clients::alpn(&chain.clients.tls))
+        }
+        Handler::Stream(forward) => {
+            let proxy = stream::tcp_proxy(listener, forward);
+            (proxy.map(|proxy| network_filter("envoy.filters.network.tcp_proxy", &proxy)), Vec::new())
+        }
+    };
     pb::FilterChain {
         name: chain.name.to_string(),
         filter_chain_match: chain_match(&chain.server_name),
-        filters: vec![pb::Filter {
-            name: "envoy.filters.network.http_connection_manager".to_owned(),
-            config_type: Some(pb::filter::ConfigType::TypedConfig(any(&manager))),
-        }],
-        transport_socket: chain.tls.as_ref().map(transport_socket),
+        // Envoy closes the connections of a chain that has no filters.
+        filters: filter.into_iter().collect(),
+        transport_socket: chain.tls.as_ref().map(|tls| transport_socket(tls, &chain.clients.tls, alpn)),
+        transport_socket_connect_timeout: chain.clients.tls.handshake_timeout.map(duration),
         ..pb::FilterChain::default()
     }
+}
+
+fn network_filter<M: Message + Name>(name: &str, config: &M) -> pb::Filter {
+    pb::Filter { name: name.to_owned(), config_type: Some(pb::filter::ConfigType::TypedConfig(any(config))) }
 }
 
 /// Bounded: one prefix per port, however many hostnames it serves.
@@ -113,39 +155,28 @@ fn chain_match(server_name: &Hostname) -> Option<pb::FilterChainMatch> {
     })
 }
 
-fn connection_manager(listener: &EnvoyListener, chain: &FilterChain) -> HttpConnectionManager {
-    HttpConnectionManager {
+fn connection_manager(
+    listener: &EnvoyListener,
+    table: &TableName,
+    clients: &ClientSettings,
+) -> HttpConnectionManager {
+    let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(ads()),
-            route_config_name: chain.table.0.to_string(),
+            route_config_name: table.0.to_string(),
         })),
-        http_filters: http_filters(),
+        http_filters: http_filters(clients),
         access_log: access_log::of_requests(&listener.settings.access_logs),
-        common_http_protocol_options: Some(HttpProtocolOptions {
-            headers_with_underscores_action: HeadersWithUnderscoresAction::RejectRequest.into(),
-            ..HttpProtocolOptions::default()
-        }),
-        http2_protocol_options: Some(Http2ProtocolOptions {
-            max_concurrent_streams: Some(u32_value(HTTP2_CONCURRENT_STREAMS)),
-            initial_stream_window_size: Some(u32_value(HTTP2_STREAM_WINDOW)),
-            initial_connection_window_size: Some(u32_value(HTTP2_CONNECTION_WINDOW)),
-            ..Http2ProtocolOptions::default()
-        }),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
-        // `internal_address_config` stays unset: no client is internal, so none can change policies by x-envoy
-        // headers. An empty one would make clients with private addresses internal.
-        use_remote_address: Some(bool_value(true)),
-        normalize_path: Some(bool_value(true)),
-        merge_slashes: true,
-        path_with_escaped_slashes_action: PathWithEscapedSlashesAction::UnescapeAndRedirect.into(),
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
         ..HttpConnectionManager::default()
-    }
+    };
+    clients::apply(clients, manager)
 }
 
 /// Every filter that any route may switch on, in a fixed order.
-fn http_filters() -> Vec<HttpFilter> {
+fn http_filters(clients: &ClientSettings) -> Vec<HttpFilter> {
     vec![
         switchable(filter::CORS, &Cors::default()),
         // Its whole configuration is the route's: what it asks, of whom, and what it says of the request.
@@ -154,7 +185,7 @@ fn http_filters() -> Vec<HttpFilter> {
         HttpFilter {
             name: filter::ROUTER.to_owned(),
             config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router {
-                suppress_envoy_headers: true,
+                suppress_envoy_headers: !clients.envoy_headers,
                 ..Router::default()
             }))),
             ..HttpFilter::default()
@@ -180,7 +211,11 @@ fn by_route() -> ExtensionWithMatcher {
     }
 }
 
-fn transport_socket(termination: &TlsTermination) -> TransportSocket {
+fn transport_socket(
+    termination: &TlsTermination,
+    options: &TlsOptions,
+    alpn: Vec<String>,
+) -> TransportSocket {
     let secrets = termination
         .secrets
         .iter()
@@ -188,11 +223,8 @@ fn transport_socket(termination: &TlsTermination) -> TransportSocket {
         .collect();
     let context = tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
-            tls_params: Some(tls::TlsParameters {
-                tls_minimum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv12.into(),
-                ..tls::TlsParameters::default()
-            }),
-            alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            tls_params: Some(clients::tls_parameters(options)),
+            alpn_protocols: alpn,
             tls_certificate_sds_secret_configs: secrets,
             ..tls::CommonTlsContext::default()
         }),

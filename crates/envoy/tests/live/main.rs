@@ -9,6 +9,7 @@
 mod ads;
 mod auth;
 mod client;
+mod clients;
 mod cors;
 mod grpc;
 mod matching;

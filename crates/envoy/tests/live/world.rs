@@ -11,12 +11,13 @@ use gatehouse_envoy::{Address, BootstrapOptions, bootstrap, encode, validate};
 use gatehouse_model::backend::{
     BackendKind, Cluster, ClusterName, Discovery, Endpoint, EndpointAddress, Endpoints, Health, Protocol,
 };
+use gatehouse_model::client::{ClientSettings, ConnectionSettings};
 use gatehouse_model::http::HttpRoute;
 use gatehouse_model::listener::{
-    AccessLog, EnvoyListener, FilterChain, ListenerSettings, LogFormat, LogScope, SecretName, TableName,
-    TlsTermination,
+    AccessLog, EnvoyListener, FilterChain, Handler, ListenerSettings, LogFormat, LogScope, SecretName,
+    TableName, TlsTermination,
 };
-use gatehouse_model::{AddressSet, Hostname};
+use gatehouse_model::{AddressSet, Hostname, Transport};
 use gatehouse_testkit::echo::{self, Echo, Identity};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,6 +42,9 @@ pub(crate) struct Setup {
     pub(crate) hosts: Vec<(Hostname, Vec<HttpRoute>)>,
     pub(crate) clusters: Vec<(Cluster, Endpoints)>,
     pub(crate) tls: Vec<TlsSite>,
+    /// How clients of the HTTP port are treated.
+    pub(crate) clients: Arc<ClientSettings>,
+    pub(crate) connections: ConnectionSettings,
 }
 
 /// A filter chain with its certificate and the virtual hosts of its table.
@@ -50,6 +54,9 @@ pub(crate) struct TlsSite {
     pub(crate) hosts: Vec<bytes::Bytes>,
 }
 
+/// The log of the addresses of clients.
+const CLIENTS: &str = "clients.log";
+
 pub(crate) fn table() -> TableName {
     TableName("http/80".into())
 }
@@ -58,6 +65,11 @@ impl World {
     /// Starts backends `a`, `b` and `c` (HTTP/1.1) and `h2c`, one cluster each, and an Envoy with the hosts
     /// of the setup and `ready.test`.
     pub(crate) async fn start(setup: Setup) -> Self {
+        Self::start_with(setup, &[]).await
+    }
+
+    /// The same where requests need these headers.
+    pub(crate) async fn start_with(setup: Setup, headers: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ads = Ads::default();
         let mut echoes = BTreeMap::new();
@@ -78,7 +90,7 @@ impl World {
             set_host(&ads, host, routes);
         }
         set(&ads, ads::RDS, &table().0, encode::route_table(&table(), encode::TableMode::Vhds));
-        set_listener(&ads, &http_listener(port));
+        set_listener(&ads, &http_listener(port, &setup, &directory));
         set_tls(&ads, tls_port, &setup.tls);
 
         let socket = directory.path().join("xds.sock");
@@ -94,17 +106,18 @@ impl World {
         };
         let envoy = start_envoy(&directory, &bootstrap(&options));
         let mut world = Self { ads, port, tls_port, echoes, directory, envoy };
-        world.wait_until_ready().await;
+        world.wait_until_ready(headers).await;
         world
     }
 
-    async fn wait_until_ready(&mut self) {
+    async fn wait_until_ready(&mut self, headers: &[(&str, &str)]) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         loop {
             assert_eq!(self.ads.refused(), [""; 0], "Envoy refused configuration");
             let exited = self.envoy.try_wait().unwrap();
             assert!(exited.is_none(), "Envoy ended with {exited:?}: {}", self.log());
-            if client::get(self.port, "ready.test", "/").await.is_ok_and(|reply| reply.status == 200) {
+            let request = client::Ask { method: "GET", host: "ready.test", path: "/", headers };
+            if client::ask(self.port, request).await.is_ok_and(|reply| reply.status == 200) {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "Envoy is not ready: {}", self.log());
@@ -122,6 +135,12 @@ impl World {
         answer
     }
 
+    /// Addresses of the clients of all requests so far, as Envoy sees them.
+    pub(crate) fn clients(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.directory.path().join(CLIENTS)).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
     /// What Envoy logged; warnings and errors only.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("envoy.log")).unwrap_or_default()
@@ -137,7 +156,8 @@ pub(crate) fn start_envoy(directory: &TempDir, bootstrap: &str) -> Child {
     Command::new(binary)
         .arg("--config-path")
         .arg(path)
-        .args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning", "--log-path"])
+        .args(["--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "20"])
+        .args(["--log-level", "warning", "--log-path"])
         .arg(directory.path().join("envoy.log"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -169,30 +189,38 @@ pub(crate) fn encoded_host(table: &TableName, host: &Hostname, routes: &[HttpRou
 }
 
 /// A real Envoy takes every form of access log.
-fn access_logged() -> Arc<ListenerSettings> {
+fn access_logged(directory: &TempDir) -> Arc<ListenerSettings> {
+    let path: Arc<str> = directory.path().join(CLIENTS).display().to_string().into();
     let log = |format, scope| AccessLog { path: "/dev/null".into(), format, scope };
     let fields = [("code".into(), "%RESPONSE_CODE%".into()), ("path".into(), "%REQ(:PATH)%".into())];
     let access_logs = vec![
         log(LogFormat::Default, LogScope::Everything),
-        log(LogFormat::Text("%PROTOCOL%\n".into()), LogScope::Requests),
+        AccessLog {
+            path,
+            format: LogFormat::Text("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\n".into()),
+            scope: LogScope::Requests,
+        },
         log(LogFormat::Json(fields.into()), LogScope::Connections),
     ];
     Arc::new(ListenerSettings { family: None, access_logs })
 }
 
-fn http_listener(port: u16) -> EnvoyListener {
+fn http_listener(port: u16, setup: &Setup, directory: &TempDir) -> EnvoyListener {
     EnvoyListener {
         name: "http".into(),
         addresses: AddressSet::default(),
         port,
+        transport: Transport::Tcp,
         tls: false,
         chains: vec![FilterChain {
             name: "http".into(),
             server_name: Hostname::Any,
             tls: None,
-            table: table(),
+            handler: Handler::Http(table()),
+            clients: setup.clients.clone(),
         }],
-        settings: access_logged(),
+        settings: access_logged(directory),
+        connections: setup.connections.clone(),
     }
 }
 
@@ -207,12 +235,26 @@ fn set_tls(ads: &Ads, port: u16, sites: &[TlsSite]) {
         set(ads, ads::RDS, &table.0, encode::route_table(&table, encode::TableMode::Inline(&site.hosts)));
         set(ads, ads::SDS, &secret.0, encode::secret(&secret, &site.certificate));
         let tls = Some(TlsTermination { secrets: vec![secret] });
-        chains.push(FilterChain { name, server_name: site.server_name.clone(), tls, table });
+        chains.push(FilterChain {
+            name,
+            server_name: site.server_name.clone(),
+            tls,
+            handler: Handler::Http(table),
+            clients: Arc::default(),
+        });
     }
     if !chains.is_empty() {
         let addresses = AddressSet(vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()]);
-        let settings = Arc::default();
-        let listener = EnvoyListener { name: "https".into(), addresses, port, tls: true, chains, settings };
+        let listener = EnvoyListener {
+            name: "https".into(),
+            addresses,
+            port,
+            transport: Transport::Tcp,
+            tls: true,
+            chains,
+            settings: Arc::default(),
+            connections: ConnectionSettings::default(),
+        };
         set_listener(ads, &listener);
     }
 }

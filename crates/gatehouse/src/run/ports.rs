@@ -72,7 +72,7 @@ impl HostPorts {
         if let Err(refusal) = explain_bind(bound, &self.envoy) {
             return Some(refusal.to_string().into());
         }
-        let occupant = self.watch.occupant(&port.addresses.0, bound)?;
+        let occupant = self.watch.occupant(&port.addresses.0, bound, port.transport)?;
         Some(occupant.to_string().into())
     }
 

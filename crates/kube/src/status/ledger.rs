@@ -88,7 +88,7 @@ impl Entry {
         }
         match (&desired.status, shape) {
             (Some(_), _) => seen != Some(desired.digest),
-            (None, Shape::Route) => seen.is_some_and(|seen| seen != Digest::nothing()),
+            (None, Shape::Route | Shape::Policy) => seen.is_some_and(|seen| seen != Digest::nothing()),
             (None, Shape::Whole) => false,
         }
     }

@@ -5,11 +5,11 @@
 
 use serde_json::{Map, Value};
 
-use super::own::{FIELDS, Shape, is_empty, is_our_condition, is_our_parent};
+use super::own::{FIELDS, Shape, is_empty, is_our_condition, is_our_entry, is_shared};
 
 /// The live status with what we have to say; `None` says nothing.
 ///
-/// With nothing to say our entries leave a route. Elsewhere the status stays: an object that is no longer ours has another
+/// With nothing to say our entries leave a route or policy. Elsewhere the status stays: an object that is no longer ours has another
 /// controller, which writes the same condition types.
 pub fn merge(
     shape: Shape,
@@ -19,22 +19,22 @@ pub fn merge(
     now: &str,
 ) -> Value {
     let mut fields = live.as_object().cloned().unwrap_or_default();
-    match (shape, desired) {
-        (Shape::Route, desired) => {
-            let desired = desired.map_or(&Value::Null, |desired| &desired["parents"]);
-            let parents = merge_parents(&live["parents"], desired, controllers, now);
-            if !is_empty(&parents) || live["parents"].is_array() {
-                fields.insert("parents".into(), parents);
+    match (shape.entries(), desired) {
+        (Some((list, about)), desired) => {
+            let desired = desired.map_or(&Value::Null, |desired| &desired[list]);
+            let entries = merge_entries(&live[list], desired, about, controllers, now);
+            if !is_empty(&entries) || live[list].is_array() {
+                fields.insert(list.into(), entries);
             }
         }
-        (Shape::Whole, Some(desired)) => merge_fields(&mut fields, live, desired, now),
-        (Shape::Whole, None) => {}
+        (None, Some(desired)) => merge_fields(&mut fields, live, desired, now),
+        (None, None) => {}
     }
     Value::Object(fields)
 }
 
 fn merge_fields(fields: &mut Map<String, Value>, live: &Value, desired: &Value, now: &str) {
-    for field in FIELDS.iter().filter(|field| **field != "parents") {
+    for field in FIELDS.iter().filter(|field| !is_shared(field)) {
         // Where a Gateway is reached is not known yet, which is no news.
         if *field == "addresses" && desired.get(field).is_none() {
             continue;
@@ -54,13 +54,13 @@ fn merge_fields(fields: &mut Map<String, Value>, live: &Value, desired: &Value, 
 }
 
 /// Ours are replaced in their place, those that we no longer have leave, new ones come last.
-fn merge_parents(old: &Value, new: &Value, controllers: &[impl AsRef<str>], now: &str) -> Value {
+fn merge_entries(old: &Value, new: &Value, about: &str, controllers: &[impl AsRef<str>], now: &str) -> Value {
     let mut new: Vec<&Value> = items(new).collect();
     let mut merged = Vec::new();
     for entry in items(old) {
-        if !is_our_parent(entry, controllers) {
+        if !is_our_entry(entry, controllers) {
             merged.push(entry.clone());
-        } else if let Some(at) = new.iter().position(|new| new["parentRef"] == entry["parentRef"]) {
+        } else if let Some(at) = new.iter().position(|new| new[about] == entry[about]) {
             merged.push(merge_entry(entry, new.remove(at), now));
         }
     }

@@ -4,8 +4,15 @@ use gatehouse_api::ObjectRef;
 use serde_json::Value;
 
 /// Fields of a status that we write. Others belong to somebody else.
-pub(super) const FIELDS: &[&str] =
-    &["addresses", "attachedListenerSets", "conditions", "listeners", "parents", "supportedFeatures"];
+pub(super) const FIELDS: &[&str] = &[
+    "addresses",
+    "ancestors",
+    "attachedListenerSets",
+    "conditions",
+    "listeners",
+    "parents",
+    "supportedFeatures",
+];
 
 /// Condition types of Gateway API; those of `gatehouse.dev/` are ours as well. Other types belong to somebody else, even on
 /// a Gateway of ours.
@@ -15,10 +22,12 @@ const TYPES: &[&str] = &[
     "Conflicted",
     "InsecureFrontendValidationMode",
     "OverlappingTLSConfig",
+    "Overridden",
     "PartiallyInvalid",
     "Programmed",
     "ResolvedRefs",
     "SupportedVersion",
+    "Warning",
 ];
 
 /// How a status is laid out.
@@ -26,6 +35,8 @@ const TYPES: &[&str] = &[
 pub enum Shape {
     /// One entry per parent and controller.
     Route,
+    /// One entry per ancestor and controller.
+    Policy,
     /// One controller has it all, but for foreign condition types.
     Whole,
 }
@@ -37,7 +48,22 @@ impl Shape {
     }
 
     pub(crate) fn of_kind(kind: &str) -> Self {
-        if kind.ends_with("Route") { Self::Route } else { Self::Whole }
+        if kind.ends_with("Route") {
+            Self::Route
+        } else if kind.ends_with("Policy") {
+            Self::Policy
+        } else {
+            Self::Whole
+        }
+    }
+
+    /// Where the entries of all controllers are, and what each is about.
+    pub(super) fn entries(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Route => Some(("parents", "parentRef")),
+            Self::Policy => Some(("ancestors", "ancestorRef")),
+            Self::Whole => None,
+        }
     }
 }
 
@@ -47,8 +73,13 @@ pub(super) fn is_our_condition(condition: &Value) -> bool {
     kind.starts_with("gatehouse.dev/") || TYPES.contains(&kind)
 }
 
-/// Whether an entry of `status.parents` was written by one of our names.
-pub(super) fn is_our_parent(entry: &Value, controllers: &[impl AsRef<str>]) -> bool {
+/// Fields that hold entries of several controllers.
+pub(super) fn is_shared(field: &str) -> bool {
+    matches!(field, "ancestors" | "parents")
+}
+
+/// Whether an entry of `status.parents` or `status.ancestors` was written by one of our names.
+pub(super) fn is_our_entry(entry: &Value, controllers: &[impl AsRef<str>]) -> bool {
     entry["controllerName"].as_str().is_some_and(|name| controllers.iter().any(|ours| ours.as_ref() == name))
 }
 
@@ -63,12 +94,13 @@ impl Digest {
         let mut hasher = blake3::Hasher::new();
         for field in FIELDS {
             let value = &status[*field];
-            match (shape, *field) {
-                (Shape::Route, "parents") => feed_parents(&mut hasher, value, controllers),
-                (Shape::Whole, "parents") | (Shape::Route, _) => {}
+            match (shape.entries(), *field) {
+                (Some((list, about)), field) if field == list => {
+                    feed_entries(&mut hasher, value, about, controllers);
+                }
                 // Said or not: conditions that are not ours make no difference.
-                (Shape::Whole, "conditions") => feed_conditions(&mut hasher, value),
-                (Shape::Whole, field) if !is_empty(value) => {
+                (None, "conditions") => feed_conditions(&mut hasher, value),
+                (None, field) if !is_shared(field) && !is_empty(value) => {
                     feed_text(&mut hasher, field);
                     feed_field(&mut hasher, field, value);
                 }
@@ -90,14 +122,14 @@ pub(super) fn is_empty(value: &Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
-fn feed_parents(hasher: &mut blake3::Hasher, parents: &Value, controllers: &[impl AsRef<str>]) {
-    let ours = parents.as_array().into_iter().flatten().filter(|entry| is_our_parent(entry, controllers));
+fn feed_entries(hasher: &mut blake3::Hasher, entries: &Value, about: &str, controllers: &[impl AsRef<str>]) {
+    let ours = entries.as_array().into_iter().flatten().filter(|entry| is_our_entry(entry, controllers));
     // Their order depends on who wrote first.
-    let mut ours: Vec<_> = ours.map(|entry| (entry["parentRef"].to_string(), entry)).collect();
+    let mut ours: Vec<_> = ours.map(|entry| (entry[about].to_string(), entry)).collect();
     ours.sort_by(|a, b| a.0.cmp(&b.0));
     for (_, entry) in ours {
         feed(hasher, &entry["controllerName"]);
-        feed(hasher, &entry["parentRef"]);
+        feed(hasher, &entry[about]);
         feed_conditions(hasher, &entry["conditions"]);
     }
 }

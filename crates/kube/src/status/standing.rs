@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::own::is_our_parent;
+use super::own::is_our_entry;
 
 /// The condition by which a proxy's refusal is told.
 const REFUSAL: &str = "gatehouse.dev/Programmed";
@@ -16,7 +16,7 @@ pub(super) fn keep_refusals(
     generation: i64,
 ) -> bool {
     let live: Vec<&Value> =
-        items(&live["parents"]).filter(|entry| is_our_parent(entry, controllers)).collect();
+        items(&live["parents"]).filter(|entry| is_our_entry(entry, controllers)).collect();
     let mut kept = false;
     for entry in desired["parents"].as_array_mut().into_iter().flatten() {
         let said = live.iter().find(|live| live["parentRef"] == entry["parentRef"]);

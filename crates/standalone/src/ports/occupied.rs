@@ -9,11 +9,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use gatehouse_model::Transport;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 /// The state `LISTEN` in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
+/// The state `CLOSE` in `/proc/net/udp`: a socket that takes datagrams from anybody.
+const UNCONNECTED: &str = "07";
 
 /// Sees who listens on this host; what runs with `state` in its command line is ours.
 #[derive(Debug, Clone)]
@@ -49,12 +52,15 @@ impl PortWatch {
 
     /// Who else listens on one of the addresses (all, when there is none) and the port. Nobody also when the kernel
     /// does not let us see whether it is ours.
-    pub fn occupant(&self, addresses: &[IpAddr], port: u16) -> Option<Occupant> {
-        if addresses.iter().all(|ip| free(*ip, port)) && (!addresses.is_empty() || all_free(port)) {
+    pub fn occupant(&self, addresses: &[IpAddr], port: u16, transport: Transport) -> Option<Occupant> {
+        let free = |ip| free(ip, port, transport);
+        let all = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        // A host without IPv6 has nobody there.
+        if (if addresses.is_empty() { &all } else { addresses }).iter().all(|ip| free(*ip)) {
             return None;
         }
         let ours = self.our_sockets()?;
-        let found = listening()
+        let found = listening(transport)
             .into_iter()
             .find(|(at, inode)| overlaps(addresses, port, *at) && !ours.contains(inode))?;
         Some(Occupant { address: found.0, process: owner(found.1) })
@@ -78,20 +84,21 @@ impl PortWatch {
     }
 }
 
-/// Whether nobody listens on any address; a host without IPv6 has nobody there.
-fn all_free(port: u16) -> bool {
-    free(Ipv4Addr::UNSPECIFIED.into(), port) && free(Ipv6Addr::UNSPECIFIED.into(), port)
-}
-
 /// Whether an exclusive bind is possible, or fails for another reason than that the port is in use. Nothing listens
 /// meanwhile, so no connection is lost.
-fn free(ip: IpAddr, port: u16) -> bool {
+fn free(ip: IpAddr, port: u16, transport: Transport) -> bool {
     let attempt = || {
         let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let kind = match transport {
+            Transport::Tcp => SocketType::STREAM,
+            Transport::Udp => SocketType::DGRAM,
+        };
         // A process that is started meanwhile must not inherit the port.
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        // Connections that ended lately are no reason.
-        sockopt::set_socket_reuseaddr(&socket, true)?;
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        if transport == Transport::Tcp {
+            // Connections that ended lately are no reason.
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+        }
         if ip.is_ipv6() {
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
@@ -106,18 +113,23 @@ fn overlaps(addresses: &[IpAddr], port: u16, at: SocketAddr) -> bool {
     at.port() == port && (addresses.is_empty() || addresses.iter().any(same))
 }
 
-/// Address and inode of each listening TCP socket.
-fn listening() -> Vec<(SocketAddr, u64)> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(listener).collect()
+/// Address and inode of each socket that waits for strangers.
+fn listening(transport: Transport) -> Vec<(SocketAddr, u64)> {
+    let (paths, state) = match transport {
+        Transport::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], LISTENING),
+        Transport::Udp => (["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED),
+    };
+    let tables = paths.map(|path| fs::read_to_string(path).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    lines.filter_map(|line| listener(line, state)).collect()
 }
 
-/// One line of `/proc/net/tcp` or `tcp6`, if it listens.
-fn listener(line: &str) -> Option<(SocketAddr, u64)> {
+/// One line of such a table, if the socket is in this state.
+fn listener(line: &str, state: &str) -> Option<(SocketAddr, u64)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (ip, port) = fields.get(1)?.split_once(':')?;
     let address = SocketAddr::new(address(ip)?, u16::from_str_radix(port, 16).ok()?);
-    (*fields.get(3)? == LISTENING).then_some((address, fields.get(9)?.parse().ok()?))
+    (*fields.get(3)? == state).then_some((address, fields.get(9)?.parse().ok()?))
 }
 
 /// Words of 32 bits, each as the machine's number of what stands in memory.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use gatehouse_engine::{Graph, Index, Reads, SmallMap};
 use gatehouse_model::listener::TableName;
-use gatehouse_model::{FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
+use gatehouse_model::{FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind, Transport};
 
 use super::NamespacePolicy;
-use crate::gateways::{GatewayView, ListenerView};
+use crate::facts::Socket;
+use crate::gateways::{GatewayView, ListenerView, Speaks};
 use crate::http::RedirectContext;
 use crate::names;
 
@@ -22,21 +23,28 @@ type Section = (NamespacedName, ListenerOwner, Option<Arc<str>>);
 pub(crate) struct Site {
     pub(crate) key: Arc<ListenerKey>,
     pub(crate) fleet: FleetKey,
-    pub(crate) table: TableName,
+    /// Where its hosts are; `None` when its routes stand in filter chains.
+    pub(crate) table: Option<TableName>,
     pub(crate) port: u16,
+    pub(crate) transport: Transport,
     pub(crate) https: bool,
 }
 
 impl Site {
     fn of(fleet: &FleetKey, listener: &ListenerView) -> Self {
-        let ListenerView { key, port, https, .. } = listener;
-        let http_table = || names::http_table(&key.gateway, *port);
+        let ListenerView { key, port, speaks, .. } = listener;
+        let table = match speaks {
+            Speaks::Http => Some(names::http_table(&key.gateway, *port)),
+            Speaks::Https => Some(names::https_table(key, *port)),
+            _ => None,
+        };
         Self {
             key: Arc::new(key.clone()),
             fleet: fleet.clone(),
-            table: if *https { names::https_table(key, *port) } else { http_table() },
+            table,
             port: *port,
-            https: *https,
+            transport: speaks.transport(),
+            https: *speaks == Speaks::Https,
         }
     }
 
@@ -75,7 +83,7 @@ pub(crate) struct Points {
     gateways: Index<NamespacedName, NamespacedName, (), ()>,
     sections: Index<NamespacedName, Section, Arc<str>, Arc<Point>>,
     /// The listener of each hostname pattern of a Gateway's port.
-    owners: Index<NamespacedName, (NamespacedName, u16, Hostname), (), ListenerKey>,
+    owners: Index<NamespacedName, (NamespacedName, Socket, Hostname), (), ListenerKey>,
 }
 
 impl Points {
@@ -103,9 +111,9 @@ impl Points {
         }
         self.sections.set(graph, key.clone(), sections);
         let ports = view.iter().flat_map(|view| &view.ports);
-        let owners = ports.flat_map(|(port, hosts)| {
-            let host = |(host, owner): (&Hostname, &ListenerKey)| {
-                ((key.clone(), *port, host.clone()), (), owner.clone())
+        let owners = ports.flat_map(|(socket, hosts)| {
+            let host = |(host, owner): (&Hostname, &Arc<ListenerView>)| {
+                ((key.clone(), *socket, host.clone()), (), owner.key.clone())
             };
             hosts.hosts.iter().map(host)
         });
@@ -134,10 +142,10 @@ impl Points {
         &self,
         reads: &mut Reads,
         gateway: &NamespacedName,
-        port: u16,
+        socket: Socket,
         host: &Hostname,
     ) -> Option<&ListenerKey> {
         host.ancestors()
-            .find_map(|pattern| self.owners.get(reads, &(gateway.clone(), port, pattern))?.get(&()))
+            .find_map(|pattern| self.owners.get(reads, &(gateway.clone(), socket, pattern))?.get(&()))
     }
 }

@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    BackendEndpoint, EndpointAddressType, EndpointConditions, EndpointPort, EndpointSlice, TransportProtocol,
+    BackendEndpoint, EndpointAddressType, EndpointConditions, EndpointPort, EndpointSlice,
 };
 use gatehouse_engine::{Reads, SmallMap};
-use gatehouse_model::ResourceType;
 use gatehouse_model::backend::{BackendKind, Endpoint, EndpointAddress, Endpoints, Health};
+use gatehouse_model::{ResourceType, Transport};
 
-use super::{ClusterKey, Discovery, discovery, external_name, tcp_port};
+use super::{ClusterKey, Discovery, discovery, external_name, service_port, speaks};
 use crate::facts::Facts;
 use crate::names;
 use crate::output::Resource;
@@ -21,15 +21,15 @@ type Zones = BTreeMap<Arc<str>, Vec<Endpoint>>;
 /// Where a cluster's endpoints come from, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Assignment {
-    /// Envoy resolves names itself.
-    ByName,
+    /// The cluster says so itself: Envoy resolves names, or there are none.
+    Inline,
     Listed(Arc<Resource>),
 }
 
 impl Assignment {
     pub(crate) fn listed(&self) -> Option<&Arc<Resource>> {
         match self {
-            Self::ByName => None,
+            Self::Inline => None,
             Self::Listed(resource) => Some(resource),
         }
     }
@@ -38,11 +38,12 @@ impl Assignment {
 /// Stage: a cluster's load assignment; `None` when the backend is gone.
 pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
     if discovery(facts, reads, key)? != Discovery::Eds {
-        return Some(Assignment::ByName);
+        return Some(Assignment::Inline);
     }
     let mut zones = match key.kind {
         BackendKind::Service => of_service(facts, reads, key)?,
         BackendKind::Backend => of_backend(&facts.backends.get(reads, &key.object)?.spec.endpoints),
+        BackendKind::Nowhere => Zones::new(),
     };
     for endpoints in zones.values_mut() {
         endpoints.sort();
@@ -55,7 +56,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
 pub(crate) fn service_address(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
     let service = match key.kind {
         BackendKind::Service => facts.services.get(reads, &key.object),
-        BackendKind::Backend => None,
+        BackendKind::Backend | BackendKind::Nowhere => None,
     };
     let own = service.filter(|service| external_name(service).is_none());
     let ip = own.and_then(|service| service.spec.cluster_ip.as_deref()?.parse::<IpAddr>().ok());
@@ -73,12 +74,14 @@ fn listed(key: &ClusterKey, zones: Zones) -> Assignment {
 
 fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {
     let service = facts.services.get(reads, &key.object)?;
-    let port_name = tcp_port(service, key.port).and_then(|p| p.name.as_deref()).unwrap_or_default();
+    let transport = key.transport();
+    let port = service_port(service, key.port, transport);
+    let port = (port.and_then(|p| p.name.as_deref()).unwrap_or_default(), transport);
     let slices = facts.slices_of.get(reads, &key.object);
     let with = |health: fn(EndpointConditions) -> Option<Health>| {
         let mut zones = Zones::new();
         for slice in slices.into_iter().flat_map(SmallMap::values) {
-            add_slice(&mut zones, slice, port_name, health);
+            add_slice(&mut zones, slice, port, health);
         }
         zones
     };
@@ -89,13 +92,13 @@ fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zone
 fn add_slice(
     zones: &mut Zones,
     slice: &EndpointSlice,
-    port_name: &str,
+    named: (&str, Transport),
     health: fn(EndpointConditions) -> Option<Health>,
 ) {
     if !matches!(slice.address_type, EndpointAddressType::IPv4 | EndpointAddressType::IPv6) {
         return;
     }
-    let Some(port) = slice.ports.iter().find(|p| serves(p, port_name)).and_then(|p| p.port) else { return };
+    let Some(port) = slice.ports.iter().find(|p| serves(p, named)).and_then(|p| p.port) else { return };
     for endpoint in &slice.endpoints {
         let Some(health) = health(endpoint.conditions) else { continue };
         let zone: Arc<str> = endpoint.zone.as_deref().unwrap_or_default().into();
@@ -106,9 +109,8 @@ fn add_slice(
     }
 }
 
-fn serves(port: &EndpointPort, name: &str) -> bool {
-    port.name.as_deref().unwrap_or_default() == name
-        && port.protocol.as_ref().is_none_or(|protocol| *protocol == TransportProtocol::Tcp)
+fn serves(port: &EndpointPort, (name, transport): (&str, Transport)) -> bool {
+    port.name.as_deref().unwrap_or_default() == name && speaks(port.protocol.as_ref(), transport)
 }
 
 /// Ready = healthy; serving while terminating = draining; anything else gets nothing. Absent `ready` means ready.

@@ -2,34 +2,35 @@
 //!
 //! Among the listeners of one object no winner is picked: all that are alike are conflicted. Between objects the
 //! Gateway comes before its ListenerSets and an older set before a younger: the later listener is conflicted.
+//!
+//! TCP and UDP do not meet on a port. HTTPS and TLS share one by hostname, whoever ends the TLS.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use gatehouse_model::Hostname;
+use gatehouse_model::{Hostname, ListenerOwner};
 
-use super::{ListenerView, Problem};
+use super::{Family, ListenerView, Problem};
+use crate::facts::Socket;
 
 /// What is taken on a port.
 struct Taken {
-    https: bool,
+    family: Family,
     hosts: HashMap<Hostname, String>,
 }
 
 /// Marks conflicts; groups come in the order of precedence.
 pub(super) fn resolve(groups: Vec<Vec<ListenerView>>) -> Vec<ListenerView> {
-    let mut taken: HashMap<u16, Taken> = HashMap::new();
+    let mut taken: HashMap<Socket, Taken> = HashMap::new();
     let mut all = Vec::new();
     for mut group in groups {
         mark_within(&mut group);
-        for listener in &mut group {
-            if listener.usable() || listener.tcp {
-                listener.conflict = conflict_with(&taken, listener);
-            }
+        for listener in group.iter_mut().filter(|l| l.usable()) {
+            listener.conflict = conflict_with(&taken, listener);
         }
         for listener in group.iter().filter(|l| l.usable()) {
             taken
-                .entry(listener.port)
-                .or_insert_with(|| Taken { https: listener.https, hosts: HashMap::new() })
+                .entry(listener.socket())
+                .or_insert_with(|| Taken { family: listener.speaks.family(), hosts: HashMap::new() })
                 .hosts
                 .insert(listener.hostname.clone(), describe(listener));
         }
@@ -39,38 +40,46 @@ pub(super) fn resolve(groups: Vec<Vec<ListenerView>>) -> Vec<ListenerView> {
 }
 
 fn mark_within(group: &mut [ListenerView]) {
-    let mut protocols: HashMap<u16, [bool; 2]> = HashMap::new();
-    let mut hosts: HashMap<(u16, Hostname), usize> = HashMap::new();
+    let mut ports: HashMap<Socket, BTreeMap<Family, HashMap<Hostname, usize>>> = HashMap::new();
     for listener in group.iter().filter(|l| l.usable()) {
-        protocols.entry(listener.port).or_default()[usize::from(listener.https)] = true;
-        *hosts.entry((listener.port, listener.hostname.clone())).or_default() += 1;
+        let families = ports.entry(listener.socket()).or_default();
+        let hosts = families.entry(listener.speaks.family()).or_default();
+        *hosts.entry(listener.hostname.clone()).or_default() += 1;
     }
     for listener in group.iter_mut().filter(|l| l.usable()) {
-        let port = listener.port;
-        if protocols.get(&port) == Some(&[true, true]) {
-            listener.conflict =
-                Some(Problem::new("ProtocolConflict", format!("HTTP and HTTPS listeners share port {port}")));
-        } else if hosts.get(&(port, listener.hostname.clone())).is_some_and(|n| *n > 1) {
-            let message = format!("several listeners have hostname {} on port {port}", listener.hostname);
-            listener.conflict = Some(Problem::new("HostnameConflict", message));
+        let families = &ports[&listener.socket()];
+        let alike = families[&listener.speaks.family()][&listener.hostname];
+        if families.len() > 1 {
+            let message = format!("listeners of different protocols share port {}", listener.port);
+            listener.conflict = Some(Problem::new("ProtocolConflict", message));
+        } else if alike > 1 {
+            listener.conflict = Some(same_host(listener, "several listeners have"));
         }
     }
 }
 
-fn conflict_with(taken: &HashMap<u16, Taken>, listener: &ListenerView) -> Option<Problem> {
-    let port = taken.get(&listener.port)?;
-    if listener.tcp || port.https != listener.https {
+fn conflict_with(taken: &HashMap<Socket, Taken>, listener: &ListenerView) -> Option<Problem> {
+    let port = taken.get(&listener.socket())?;
+    if port.family != listener.speaks.family() {
         let message = format!("port {} already has listeners of another protocol", listener.port);
         return Some(Problem::new("ProtocolConflict", message));
     }
     let owner = port.hosts.get(&listener.hostname)?;
-    let message =
-        format!("hostname {} on port {} already belongs to {owner}", listener.hostname, listener.port);
-    Some(Problem::new("HostnameConflict", message))
+    Some(same_host(listener, &format!("{owner} already has")))
+}
+
+/// Protocols without hostnames have one listener on a port.
+fn same_host(listener: &ListenerView, who: &str) -> Problem {
+    let ListenerView { hostname, port, .. } = listener;
+    if listener.speaks.has_hostnames() {
+        Problem::new("HostnameConflict", format!("{who} hostname {hostname} on port {port}"))
+    } else {
+        let protocol = listener.speaks.transport().as_str().to_uppercase();
+        Problem::new("ProtocolConflict", format!("{who} {protocol} port {port}"))
+    }
 }
 
 fn describe(listener: &ListenerView) -> String {
-    use gatehouse_model::ListenerOwner;
     match &listener.key.owner {
         ListenerOwner::Gateway => {
             format!("listener {} of Gateway {}", listener.key.name, listener.key.gateway)

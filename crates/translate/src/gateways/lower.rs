@@ -9,7 +9,7 @@ use gatehouse_api::types::{
 };
 use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
 
-use super::{ListenerView, Problem};
+use super::{ListenerView, Problem, Speaks};
 use crate::attach::NamespacePolicy;
 use crate::grants::GATEWAY_GROUP;
 use crate::names;
@@ -74,14 +74,13 @@ fn listener(
     generation: i64,
     listener: &Listener,
 ) -> ListenerView {
-    let https = listener.protocol == Protocol::Https;
-    let (kinds, invalid_kinds) = kinds(&listener.protocol, listener.allowed_routes.as_ref());
+    let speaks = Speaks::of(listener);
+    let (kinds, invalid_kinds) = kinds(speaks, &listener.protocol, listener.allowed_routes.as_ref());
     ListenerView {
         key: ListenerKey { gateway: gateway_key.clone(), owner, name: listener.name.as_str().into() },
         generation,
         port: listener.port,
-        https,
-        tcp: listener.protocol == Protocol::Tcp,
+        speaks,
         hostname: hostname(listener).unwrap_or(Hostname::Any),
         kinds,
         invalid_kinds,
@@ -89,6 +88,7 @@ fn listener(
             listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()),
         ),
         tls: listener.tls.clone().map(Arc::new),
+        clients: Arc::default(),
         conflict: None,
         problem: unsupported(gateway, listener),
     }
@@ -96,6 +96,9 @@ fn listener(
 
 /// `None` when it is not a hostname.
 fn hostname(listener: &Listener) -> Option<Hostname> {
+    if !Speaks::of(listener).has_hostnames() {
+        return Some(Hostname::Any);
+    }
     match listener.hostname.as_deref().unwrap_or_default() {
         "" => Some(Hostname::Any),
         text => names::hostname(text),
@@ -105,11 +108,14 @@ fn hostname(listener: &Listener) -> Option<Hostname> {
 /// What the listener asks for and we do not do; nothing is ignored in silence.
 fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
     match &listener.protocol {
-        Protocol::Http | Protocol::Https => {}
-        other => {
-            let message = format!("protocol {other} is not supported; use HTTP or HTTPS");
+        Protocol::Other(other) => {
+            let message = format!("protocol {other} is not supported; use HTTP, HTTPS, TLS, TCP or UDP");
             return Some(Problem::new("UnsupportedProtocol", message));
         }
+        Protocol::Tls if Speaks::of(listener) == Speaks::Other => {
+            return Some(Problem::new("UnsupportedValue", "tls.mode is neither Terminate nor Passthrough"));
+        }
+        _ => {}
     }
     if hostname(listener).is_none() {
         let message = format!("{:?} is not a hostname", listener.hostname.as_deref().unwrap_or_default());
@@ -140,11 +146,12 @@ fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
 }
 
 /// Kinds that may attach: those the protocol carries, narrowed by `allowedRoutes.kinds`.
-fn kinds(protocol: &Protocol, allowed: Option<&AllowedRoutes>) -> (Vec<RouteKind>, Option<Arc<str>>) {
-    let carried: &[RouteKind] = match protocol {
-        Protocol::Http | Protocol::Https => &[RouteKind::Http, RouteKind::Grpc],
-        _ => &[],
-    };
+fn kinds(
+    speaks: Speaks,
+    protocol: &Protocol,
+    allowed: Option<&AllowedRoutes>,
+) -> (Vec<RouteKind>, Option<Arc<str>>) {
+    let carried = speaks.carries();
     let asked = allowed.map(|a| a.kinds.as_slice()).unwrap_or_default();
     if asked.is_empty() {
         return (carried.to_vec(), None);

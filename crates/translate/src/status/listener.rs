@@ -131,10 +131,10 @@ impl<'a> Sources<'a> {
             return invalid(&problem.message);
         }
         let secrets = self.secrets(reads, listener);
-        if listener.https && secrets.is_empty() {
+        if listener.speaks.terminates() && secrets.is_empty() {
             return invalid(unresolved.map_or("the listener has no usable certificate", |p| &p.message));
         }
-        let key = ports::key(view, listener.port);
+        let key = ports::key(view, listener.socket());
         let Some(port) = self.ports.get(reads, &key).and_then(PortState::serving) else {
             return invalid("the port has nothing to serve");
         };

@@ -16,6 +16,7 @@ impl World {
         let mut held = known.unwrap_or(Held { digest: None, generation: 0, refused: None });
         match state {
             WatchState::Held => {
+                self.port_held(&watch, digest);
                 held.refused = None;
                 held.digest = Some(digest.clone());
                 held.generation = self.generation_of(watch.fleet());
@@ -23,6 +24,15 @@ impl World {
             WatchState::Refused(message) => held.refused = Some((digest.clone(), message)),
         }
         self.facts.held.set(&mut self.graph, watch, held);
+    }
+
+    fn port_held(&mut self, watch: &WatchKey, digest: &Arc<str>) {
+        let WatchKey::Port(key) = watch else { return };
+        if let Some(emitted) = self.emitted_ports.get_mut(key)
+            && emitted.port.watch.digest == *digest
+        {
+            emitted.held();
+        }
     }
 
     fn generation_of(&self, fleet: &FleetKey) -> i64 {

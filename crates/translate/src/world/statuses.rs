@@ -16,7 +16,7 @@ pub(super) type StatusText = Arc<str>;
 
 impl World {
     pub(super) fn settle_statuses(&mut self, changed: &Changed, outputs: &mut Outputs) {
-        let Self { config, graph, facts, stages, attached, texts, .. } = self;
+        let Self { config, graph, facts, stages, attached, outcomes, texts, .. } = self;
         for key in &changed.classes {
             stages.class_status.mark(graph, key.clone());
         }
@@ -31,6 +31,9 @@ impl World {
         }
         for key in &changed.backends {
             stages.backend_status.mark(graph, key.clone());
+        }
+        for key in &changed.client_policies {
+            stages.client_policy_status.mark(graph, key.clone());
         }
         let sources = status::Sources {
             facts,
@@ -54,6 +57,9 @@ impl World {
                 .map(&mut text)
         });
         stages.backend_status.settle(graph, |r, k| status::backend(facts, config, r, k).map(&mut text));
+        stages
+            .client_policy_status
+            .settle(graph, |r, k| status::client_traffic(facts, config, outcomes, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 
@@ -85,6 +91,11 @@ impl World {
             let generation = facts.backends.peek(&key).map(|o| o.metadata.generation);
             let id = object_ref(crate::backends::ENVOY_GATEWAY_GROUP, "Backend", &key);
             out.push(status_change(id, generation, stages.backend_status.peek(&key)));
+        }
+        for key in unique(stages.client_policy_status.take_changed()) {
+            let generation = facts.client_policies.all.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(crate::backends::ENVOY_GATEWAY_GROUP, "ClientTrafficPolicy", &key);
+            out.push(status_change(id, generation, stages.client_policy_status.peek(&key)));
         }
     }
 }

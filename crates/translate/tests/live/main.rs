@@ -7,6 +7,7 @@
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
 mod rig;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod withdrawal;

@@ -110,6 +110,10 @@ impl Fleet {
                     refer(ResourceType::RouteConfiguration, table);
                 }
                 ResourceType::Listener => {
+                    for cluster in clusters_of(&json) {
+                        refer(ResourceType::Cluster, &cluster);
+                        named.insert((name.clone(), cluster.into()));
+                    }
                     for table in strings_at(&json, "route_config_name") {
                         refer(ResourceType::RouteConfiguration, &table);
                     }
@@ -155,7 +159,7 @@ pub(crate) fn decode(resource: &Resource) -> Value {
     gatehouse_envoy::json::decode(resource.kind.type_url(), &resource.body).expect("what we encode decodes")
 }
 
-/// Clusters that the routes of a virtual host name.
+/// Clusters that a virtual host or a listener names.
 fn clusters_of(json: &Value) -> BTreeSet<String> {
     // The second is how a gRPC service is named.
     let mut found: BTreeSet<String> =

@@ -43,15 +43,21 @@ pub fn unsupported(spec: &EnvoyProxySpec) -> Vec<String> {
     if let Some(telemetry) = &spec.telemetry {
         telemetry_fields(&mut found, telemetry);
     }
-    found.0.sort();
-    found.0
+    found.sorted()
 }
 
+/// Paths of fields without effect.
 #[derive(Default)]
-struct Found(Vec<String>);
+pub(in crate::types) struct Found(Vec<String>);
 
 impl Found {
-    fn rest(&mut self, at: &str, rest: &Rest) {
+    pub(in crate::types) fn sorted(mut self) -> Vec<String> {
+        self.0.sort();
+        self.0
+    }
+
+    /// What is set and was not read.
+    pub(in crate::types) fn rest(&mut self, at: &str, rest: &Rest) {
         let set = rest.iter().filter(|(_, value)| !value.is_null());
         self.0.extend(set.map(|(name, _)| if at.is_empty() { name.clone() } else { format!("{at}.{name}") }));
     }
@@ -60,7 +66,8 @@ impl Found {
         self.0.push(format!("{at}={value}"));
     }
 
-    fn one_of(&mut self, at: &str, value: Option<&String>, known: &[&str]) {
+    /// A value that is none of these.
+    pub(in crate::types) fn one_of(&mut self, at: &str, value: Option<&String>, known: &[&str]) {
         if let Some(value) = value.filter(|value| !known.contains(&value.as_str())) {
             self.value(at, value);
         }

@@ -77,6 +77,26 @@ fn entries_of_all_our_names_are_replaced_and_leave_with_their_parents() {
 }
 
 #[test]
+fn ancestors_of_a_policy_belong_to_their_controllers() {
+    let ancestor = |controller: &str, name: &str, conditions: &[Value]| json!({ "controllerName": controller, "ancestorRef": { "name": name }, "conditions": conditions });
+    let foreign = ancestor("example.com/other", "a", &[condition("Accepted", "False")]);
+    let live = json!({ "ancestors": [
+        foreign, ancestor(OURS[0], "a", &[since(condition("Warning", "True"), THEN)]), ancestor(OURS[0], "gone", &[]),
+    ] });
+    let desired = json!({ "ancestors": [ancestor(OURS[0], "a", &[condition("Accepted", "True")])] });
+    let merged = merge(Shape::Policy, &live, Some(&desired), OURS, NOW);
+    let ours = ancestor(OURS[0], "a", &[since(condition("Accepted", "True"), NOW)]);
+    assert_eq!(merged, json!({ "ancestors": [foreign, ours] }));
+    assert_eq!(
+        Digest::of(Shape::Policy, &merged, OURS),
+        Digest::of(Shape::Policy, &desired, OURS),
+        "times and others make no difference"
+    );
+    assert_eq!(merge(Shape::Policy, &merged, None, OURS, NOW), json!({ "ancestors": [foreign] }));
+    assert_eq!(Shape::of_kind("ClientTrafficPolicy"), Shape::Policy);
+}
+
+#[test]
 fn nothing_to_say_leaves_other_objects_alone() {
     let live = json!({ "conditions": [since(condition("Accepted", "True"), THEN)] });
     assert_eq!(merge(Shape::Whole, &live, None, OURS, NOW), live);
@@ -167,7 +187,7 @@ proptest! {
         let (live, desired) = (json!({ "parents": live }), json!({ "parents": desired }));
         let merged = merge(Shape::Route, &live, Some(&desired), OURS, NOW);
         let foreign = |status: &Value| {
-            let foreign = items(&status["parents"]).filter(|entry| !is_our_parent(entry, OURS));
+            let foreign = items(&status["parents"]).filter(|entry| !is_our_entry(entry, OURS));
             foreign.map(ToString::to_string).collect::<Vec<_>>()
         };
         prop_assert_eq!(foreign(&live), foreign(&merged));
@@ -181,7 +201,7 @@ proptest! {
         let (live, desired) = (json!({ "parents": live }), json!({ "parents": desired }));
         let merged = merge(Shape::Route, &live, Some(&desired), OURS, NOW);
         prop_assert_eq!(&merge(Shape::Route, &merged, Some(&desired), OURS, "2027-01-01T00:00:00Z"), &merged);
-        let ours = items(&merged["parents"]).filter(|entry| is_our_parent(entry, OURS)).count();
+        let ours = items(&merged["parents"]).filter(|entry| is_our_entry(entry, OURS)).count();
         prop_assert_eq!(ours, items(&desired["parents"]).count());
         let none = merge(Shape::Route, &merged, None, OURS, NOW);
         prop_assert_eq!(Digest::of(Shape::Route, &none, OURS), Digest::nothing());
