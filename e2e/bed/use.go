@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse.dev/e2e/cluster"
 	"gatehouse.dev/e2e/echo"
@@ -133,4 +134,20 @@ func (b *Bed) Pods(t testing.TB, namespace, labels string) []string {
 func (b *Bed) Rolled(t testing.TB, namespace, deployment string) {
 	t.Helper()
 	b.Kubectl(t, "--namespace="+namespace, "rollout", "status", "deployment/"+deployment, fmt.Sprintf("--timeout=%v", Patience))
+}
+
+// AwaitPathToAPI waits until pods reach the API server. An API server that stops takes itself out of the Service "kubernetes",
+// and kube-proxy, which waits longer and longer between its attempts, may need half a minute to learn of its return.
+func (b *Bed) AwaitPathToAPI(t *testing.T) {
+	t.Helper()
+	service := b.Kubectl(t, "get", "service", "kubernetes", "--output=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
+	started := time.Now()
+	b.Await(t, "the API server's Service", func(ctx context.Context) error {
+		conn, err := b.DialContext(ctx, "tcp", service)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
+	t.Logf("pods reached the API server %.1f s after it was ready", time.Since(started).Seconds())
 }

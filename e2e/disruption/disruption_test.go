@@ -157,28 +157,12 @@ func apiServerAway(t *testing.T, outage time.Duration) {
 		if err := s.AwaitAPI(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s.pathToAPI(t)
+		s.AwaitPathToAPI(t)
 		s.editIsLive(t)
 		if err := s.AwaitNode(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	})
-}
-
-// pathToAPI waits until pods reach the API server. An API server that stops takes itself out of the Service "kubernetes",
-// and kube-proxy, which waits longer and longer between its attempts, may need half a minute to learn of its return.
-func (s *site) pathToAPI(t *testing.T) {
-	t.Helper()
-	service := s.Kubectl(t, "get", "service", "kubernetes", "--output=jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
-	started := time.Now()
-	s.Await(t, "the API server's Service", func(ctx context.Context) error {
-		conn, err := s.DialContext(ctx, "tcp", service)
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
-	})
-	t.Logf("pods reached the API server %.1f s after it was ready", time.Since(started).Seconds())
 }
 
 func TestProxiesRolled(t *testing.T) {

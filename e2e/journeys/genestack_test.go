@@ -394,15 +394,15 @@ func exchange(console *websocket.Conn, message string) (answer string, err error
 // again applies the whole set as it is: no status is written, and proxies are sent nothing.
 func (g *genestack) again(t *testing.T) {
 	g.Await(t, "the proxies at the new leader", func(context.Context) error {
-		if streams := g.Metrics(t).Sum(t, "gatehouse_xds_streams"); streams < 2 {
+		if streams := g.Metrics(t).Sum("gatehouse_xds_streams"); streams < 2 {
 			return fmt.Errorf("there are %v", streams)
 		}
 		return nil
 	})
 	activity := func() string {
 		now := g.Metrics(t)
-		return fmt.Sprintf("%v statuses written, %v responses sent", now.Sum(t, "gatehouse_status_writes_total", `result="written"`),
-			now.Sum(t, "gatehouse_xds_responses_total"))
+		return fmt.Sprintf("%v statuses written, %v responses sent", now.Sum("gatehouse_status_writes_total", `result="written"`),
+			now.Sum("gatehouse_xds_responses_total"))
 	}
 	before := ""
 	g.Await(t, "rest", func(ctx context.Context) error {
@@ -425,7 +425,7 @@ func (g *genestack) again(t *testing.T) {
 		`--patch=[{"op": "add", "path": "/spec/rules/0/timeouts", "value": {"request": "30s"}}]`)
 	g.Await(t, "one status and a response for each proxy", func(context.Context) error {
 		now := g.Metrics(t)
-		written, sent := now.Sum(t, "gatehouse_status_writes_total", `result="written"`), now.Sum(t, "gatehouse_xds_responses_total")
+		written, sent := now.Sum("gatehouse_status_writes_total", `result="written"`), now.Sum("gatehouse_xds_responses_total")
 		t.Logf("after a change: %v statuses written, %v responses sent", written, sent)
 		if written < 1 || sent < 2 {
 			return errors.New("not yet")

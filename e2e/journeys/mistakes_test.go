@@ -128,7 +128,8 @@ func missingRight(t *testing.T, j *journey) {
 	taken := time.Now()
 	j.kubectl(t, "patch", role, "--type=merge", `--patch={"rules": `+without+`}`)
 	j.put(t, unlucky(""))
-	j.AwaitLog(t, taken, "update gateways.gateway.networking.k8s.io/status", "not permitted", "the Roles and ClusterRoles of the controller")
+	j.AwaitLog(t, taken, "update gateways.gateway.networking.k8s.io/status", "the Roles and ClusterRoles of the controller",
+		"the rule that is missing", `gateways/status`)
 
 	// With the right to say it, the Gateway itself names what cannot be made.
 	j.kubectl(t, "patch", role, "--type=merge", `--patch={"rules": `+strings.ReplaceAll(rules, `"create","patch","delete"`, `"delete"`)+`}`)
@@ -183,5 +184,6 @@ func unreachableAPIServer(t *testing.T, j *journey) {
 	if err := j.AwaitAPI(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	j.AwaitPathToAPI(t)
 	j.AwaitLog(t, stopped, "the API server does not answer", "retrying, nothing that serves is changed meanwhile")
 }

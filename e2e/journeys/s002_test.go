@@ -48,7 +48,7 @@ func TestS002Walkthrough(t *testing.T) {
 			}
 		}},
 		{"S002-02 controller", func(t *testing.T) {
-			pods := j.Kubectl(t, "--namespace="+bed.Namespace, "get", "pods", "--no-headers")
+			pods := j.Kubectl(t, "--namespace="+bed.Namespace, "get", "pods", "--selector=app.kubernetes.io/name=gatehouse", "--no-headers")
 			for line := range strings.Lines(pods) {
 				if fields := strings.Fields(line); len(fields) < 3 || fields[1] != "1/1" || fields[2] != "Running" {
 					t.Errorf("kubectl get pods: %s", line)

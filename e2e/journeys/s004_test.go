@@ -336,7 +336,8 @@ func TestS004_15ForeignControllersObjectsAreLeftAlone(t *testing.T) {
 		}
 	}
 	versions := func() string {
-		return j.kubectl(t, "get", "gatewayclasses,gateways,httproutes,deployments,services", "--all-namespaces",
+		// Elsewhere proxies of other tests may still end.
+		return j.kubectl(t, "get", "gatewayclasses,gateways,httproutes,deployments,services",
 			"--output=jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}")
 	}
 	resting := versions()
