@@ -47,6 +47,8 @@ pub(super) struct Outcome {
     pub(super) memory: BTreeMap<Id, Memory>,
     pub(super) foreign: Vec<String>,
     pub(super) failures: Vec<Failure>,
+    /// Objects that are not what they were taken for: gone, or another of the same name.
+    pub(super) mistaken: Vec<Id>,
     /// Something is to be pruned when what takes its place is ready.
     pub(super) unfinished: bool,
     /// Objects that had drifted.
@@ -81,6 +83,9 @@ impl Job {
                 continue;
             }
             if let Err(failure) = self.object(object, &mut outcome).await {
+                if failure.code == Some(409) {
+                    outcome.mistaken.push(id(object));
+                }
                 outcome.failures.push(failure);
             }
             account &= object.kind != Kind::ServiceAccount || outcome.foreign.is_empty();

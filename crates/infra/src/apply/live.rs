@@ -1,6 +1,6 @@
 //! What is live of ours, as the watches tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -139,7 +139,13 @@ pub(super) struct Store {
     objects: BTreeMap<Id, Live>,
     /// Ids by the fleet that their annotation names; kept true by `put` and `remove`.
     fleets: BTreeMap<FleetKey, BTreeSet<Id>>,
+    /// Uids of objects that were seen to go, the last ones. The answer to a request of ours may come in after the end of what
+    /// it made: nothing would ever remove that again.
+    gone: VecDeque<String>,
 }
+
+/// Far more than go while one request is under way.
+const GONE: usize = 1024;
 
 impl Store {
     pub(super) fn get(&self, id: &Id) -> Option<&Live> {
@@ -158,7 +164,9 @@ impl Store {
     /// Takes an object in, unless a newer one is known: watches lag behind the answers to our own requests. Returns the
     /// fleets that it belongs or belonged to.
     pub(super) fn put(&mut self, id: Id, live: Live) -> Vec<FleetKey> {
-        if self.objects.get(&id).is_some_and(|known| known.version > live.version) {
+        if self.objects.get(&id).is_some_and(|known| known.version > live.version)
+            || self.gone.contains(&live.uid)
+        {
             return Vec::new();
         }
         let mut touched = self.unlink(&id);
@@ -170,7 +178,12 @@ impl Store {
         touched
     }
 
+    /// Removes an object, whichever has the name if no uid is given.
     pub(super) fn remove(&mut self, id: &Id, uid: &str) -> Vec<FleetKey> {
+        if !uid.is_empty() {
+            self.gone.truncate(GONE - 1);
+            self.gone.push_front(uid.to_owned());
+        }
         if self.objects.get(id).is_some_and(|known| known.uid != uid && !uid.is_empty()) {
             return Vec::new();
         }
@@ -206,5 +219,34 @@ impl Store {
             }
         }
         vec![fleet]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_does_not_bring_back_what_has_gone_meanwhile() {
+        let id = Id {
+            watched: Watched::Object(Kind::ConfigMap),
+            namespace: "shop".to_owned(),
+            name: "eg-eg".to_owned(),
+        };
+        let live = |uid: &str, version: &str| {
+            let meta = json!({ "uid": uid, "resourceVersion": version });
+            Live::new(id.watched, json!({ "metadata": meta }))
+        };
+        let mut store = Store::default();
+        store.put(id.clone(), live("a", "1"));
+        store.remove(&id, "a");
+        store.put(id.clone(), live("a", "2"));
+        assert!(store.get(&id).is_none(), "it went after it was applied");
+        store.put(id.clone(), live("b", "3"));
+        assert!(store.get(&id).is_some(), "another one of the name");
+        // A list may be older than what it lacks.
+        store.remove(&id, "");
+        store.put(id.clone(), live("b", "3"));
+        assert!(store.get(&id).is_some());
     }
 }

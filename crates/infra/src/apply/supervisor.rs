@@ -323,6 +323,10 @@ impl Supervisor {
         for (id, answer) in &outcome.applied {
             self.store.put(id.clone(), Live::new(id.watched, answer.clone()));
         }
+        // The next attempt asks what there is.
+        for id in &outcome.mistaken {
+            self.store.remove(id, "");
+        }
         if let Some(Waits::Unknown(failure)) = &outcome.waits {
             self.complain(format!("why a Service has no address is not known: {failure}"));
         }
