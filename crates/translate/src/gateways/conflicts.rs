@@ -23,10 +23,11 @@ pub(super) fn resolve(groups: Vec<Vec<ListenerView>>) -> Vec<ListenerView> {
     let mut taken: HashMap<Socket, Taken> = HashMap::new();
     let mut all = Vec::new();
     for mut group in groups {
-        mark_within(&mut group);
         for listener in group.iter_mut().filter(|l| l.usable()) {
             listener.conflict = conflict_with(&taken, listener);
         }
+        // What does not fit what is there already cannot take its siblings along.
+        mark_within(&mut group);
         for listener in group.iter().filter(|l| l.usable()) {
             taken
                 .entry(listener.socket())
