@@ -121,10 +121,9 @@ func missingRight(t *testing.T, j *journey) {
 	if without == rules {
 		t.Fatalf("the rules are %s", rules)
 	}
-	restore := func(ctx context.Context) {
-		_, _ = j.Cluster.Kubectl(ctx, "patch", role, "--type=merge", `--patch={"rules": `+rules+`}`)
-	}
-	j.Cleanup(t, restore)
+	// Helm makes it again, and as its own: what kubectl has written it would not overwrite.
+	remove := func(ctx context.Context) { _, _ = j.Cluster.Kubectl(ctx, "delete", role, "--ignore-not-found") }
+	j.Cleanup(t, remove)
 	taken := time.Now()
 	j.kubectl(t, "patch", role, "--type=merge", `--patch={"rules": `+without+`}`)
 	j.put(t, unlucky(""))
@@ -135,7 +134,8 @@ func missingRight(t *testing.T, j *journey) {
 	j.kubectl(t, "patch", role, "--type=merge", `--patch={"rules": `+strings.ReplaceAll(rules, `"create","patch","delete"`, `"delete"`)+`}`)
 	j.condition(t, "gateway/unlucky", ".status.conditions", "Programmed", "False", "AddressNotAssigned")
 	j.message(t, "gateway/unlucky", ".status.conditions", "Programmed", "cannot patch resource", "the Roles and ClusterRoles of the controller")
-	restore(t.Context())
+	remove(t.Context())
+	j.Install(t, "--wait", "--timeout=5m", takeover)
 	j.Programmed(t, j.namespace, "unlucky")
 	j.end(t)
 }

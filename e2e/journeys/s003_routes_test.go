@@ -207,7 +207,7 @@ func TestS003_17MissingAddressesAreExplained(t *testing.T) {
 		}
 		j.put(t, inPool("missing"))
 		j.condition(t, "gateway/pool", ".status.conditions", "Programmed", "False", "AddressNotAssigned")
-		j.message(t, "gateway/pool", ".status.conditions", "Programmed", "s003-addresses/pool-eg has no address")
+		j.message(t, "gateway/pool", ".status.conditions", "Programmed", "s003-addresses/pool-eg has no address", "AllocationFailed", `"missing"`)
 		j.put(t, inPool("internal"))
 		j.AwaitStatus(t, 404, j.Programmed(t, j.namespace, "pool"), "any.example.com", "/")
 	})
