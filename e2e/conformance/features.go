@@ -29,6 +29,9 @@ func FileMode() Plan {
 		notRun: map[string]string{
 			"GatewayPreserveForeignConditions": oneWriter,
 			"HTTPRoutePreserveForeignStatus":   oneWriter,
+
+			"BackendTLSPolicyPreserveForeignStatus": oneWriter,
+			"BackendTLSPolicyGRPCRoute":             "calls with a client of its own, which knows no mapped ports",
 		},
 	}
 }
@@ -86,6 +89,9 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportHTTPRouteRetryConnectionError,
 	features.SupportHTTPRouteBackendURLRewrite,
 
+	features.SupportBackendTLSPolicy,
+	features.SupportBackendTLSPolicySANValidation,
+
 	features.SupportGRPCRouteNamedRouteRule,
 	features.SupportGRPCRouteRequestHeaderModifier,
 )
@@ -106,8 +112,6 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportBackendTLSPolicy:                                           laterIssue,
-	features.SupportBackendTLSPolicySANValidation:                              laterIssue,
 	features.SupportClusterTrustBundle:                                         laterIssue,
 	features.SupportGatewayBackendClientCertificate:                            laterIssue,
 	features.SupportGatewayFrontendClientCertificateValidation:                 laterIssue,

@@ -7,6 +7,7 @@
 package echo
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -23,6 +24,8 @@ import (
 const (
 	HTTPPort = 3000
 	H2CPort  = 3001
+	// HTTPSPort is where the image speaks TLS when it is given a certificate.
+	HTTPSPort = 8443
 )
 
 // Config says who the backend claims to be and where it listens.
@@ -30,6 +33,8 @@ type Config struct {
 	IP       string
 	HTTPPort int // 0: do not listen
 	H2CPort  int // 0: do not listen
+	// Certificate makes it speak TLS on HTTPSPort.
+	Certificate *tls.Certificate
 	// HTTP2 makes the HTTP port speak HTTP/2 with prior knowledge as well, which the image does not.
 	HTTP2     bool
 	Pod       string
@@ -51,6 +56,28 @@ type Answer struct {
 	Ingress   string              `json:"ingress"`
 	Service   string              `json:"service"`
 	Pod       string              `json:"pod"`
+	TLS       *TLS                `json:"tls,omitempty"`
+}
+
+// TLS describes the connection of a request, where it is protected.
+type TLS struct {
+	Version            string   `json:"version"`
+	PeerCertificates   []string `json:"peerCertificates,omitempty"`
+	ServerName         string   `json:"serverName"`
+	NegotiatedProtocol string   `json:"negotiatedProtocol,omitempty"`
+	CipherSuite        string   `json:"cipherSuite"`
+}
+
+func describeTLS(state *tls.ConnectionState) *TLS {
+	if state == nil {
+		return nil
+	}
+	return &TLS{
+		Version:            tls.VersionName(state.Version),
+		ServerName:         state.ServerName,
+		NegotiatedProtocol: state.NegotiatedProtocol,
+		CipherSuite:        tls.CipherSuiteName(state.CipherSuite),
+	}
 }
 
 // Server is one running backend.
@@ -83,7 +110,25 @@ func Start(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	if cfg.Certificate != nil {
+		if err := s.serveTLS(); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+func (s *Server) serveTLS() error {
+	config := &tls.Config{Certificates: []tls.Certificate{*s.cfg.Certificate}, NextProtos: []string{"http/1.1"}}
+	listener, err := tls.Listen("tcp", net.JoinHostPort(s.cfg.IP, strconv.Itoa(HTTPSPort)), config)
+	if err != nil {
+		return fmt.Errorf("backend %s: %w", s.cfg.Pod, err)
+	}
+	server := &http.Server{Handler: s.httpHandler()}
+	s.servers = append(s.servers, server)
+	go func() { _ = server.Serve(listener) }()
+	return nil
 }
 
 func (s *Server) serve(port int, handler http.Handler, h2c bool) error {
@@ -168,6 +213,7 @@ func (s *Server) echo(w http.ResponseWriter, r *http.Request) {
 		Namespace: s.cfg.Namespace,
 		Service:   s.cfg.Service,
 		Pod:       s.cfg.Pod,
+		TLS:       describeTLS(r.TLS),
 	})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

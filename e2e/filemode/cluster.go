@@ -80,6 +80,7 @@ func newCluster(t testing.TB, options Options) (*Cluster, error) {
 		store: c.Store, fail: fail, running: map[key]*pod{},
 		deployments: c.resource("Deployment"), pods: c.resource("Pod"),
 		services: c.resource("Service"), endpointSlices: c.resource("EndpointSlice"),
+		secrets: c.resource("Secret"),
 	}
 	c.statuses = &statusWriter{store: c.Store, resources: c.resources, controller: options.Controller}
 	for i := range options.CRDs {
@@ -137,7 +138,7 @@ func (c *Cluster) Follow(t testing.TB, process *gatehouse.Process) {
 // noteWorkload wakes the controllers when something that they read or write has changed.
 func (c *Cluster) noteWorkload(k key, _ *unstructured.Unstructured) {
 	switch k.resource.kind {
-	case "Deployment", "Pod", "Service", "EndpointSlice":
+	case "Deployment", "Pod", "Service", "EndpointSlice", "Secret":
 		select {
 		case c.dirty <- struct{}{}:
 		default:

@@ -1,6 +1,8 @@
 package filemode
 
 import (
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"sync"
 	"time"
@@ -14,9 +16,9 @@ import (
 // workloads plays kubelet and the Deployment and EndpointSlice controllers: it starts an echo
 // backend for every pod that a Deployment asks for and lists them in EndpointSlices.
 type workloads struct {
-	store                                       *Store
-	deployments, pods, services, endpointSlices *resource
-	fail                                        func(error)
+	store                                                *Store
+	deployments, pods, services, endpointSlices, secrets *resource
+	fail                                                 func(error)
 
 	mu      sync.Mutex
 	running map[key]*pod
@@ -96,10 +98,15 @@ func (w *workloads) scale(deployment *unstructured.Unstructured, wanted map[key]
 }
 
 func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
+	certificate, mounted, err := w.certificate(deployment)
+	if err != nil || !mounted {
+		return err
+	}
 	p := &pod{ip: loopback(podBlock, w.started)}
 	w.started++
 	if err := p.play(deployment, echo.Config{
-		IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort, Pod: k.name, Namespace: k.namespace,
+		IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort, Certificate: certificate,
+		Pod: k.name, Namespace: k.namespace,
 	}); err != nil {
 		return err
 	}
@@ -113,7 +120,7 @@ func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
 	if _, err := w.store.create(k, "v1", object); err != nil {
 		return err
 	}
-	_, err := w.store.update(k, "v1", true, func(old *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	_, err = w.store.update(k, "v1", true, func(old *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 		old.Object["status"] = map[string]any{
 			"phase":      "Running",
 			"podIP":      p.ip,
@@ -143,6 +150,33 @@ func (p *pod) play(deployment *unstructured.Unstructured, cfg echo.Config) error
 		p.server = server
 	}
 	return nil
+}
+
+// certificate is the one that a Deployment's pods mount, nil when there is none; without its Secret they do not start.
+func (w *workloads) certificate(deployment *unstructured.Unstructured) (pair *tls.Certificate, mounted bool, err error) {
+	volumes, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "volumes")
+	for _, v := range volumes {
+		volume, _ := v.(map[string]any)
+		name, found, _ := unstructured.NestedString(volume, "secret", "secretName")
+		if !found {
+			continue
+		}
+		secret, err := w.store.get(key{w.secrets, deployment.GetNamespace(), name})
+		if err != nil {
+			return nil, false, nil
+		}
+		part := func(name string) []byte {
+			text, _, _ := unstructured.NestedString(secret.Object, "data", name)
+			bytes, _ := base64.StdEncoding.DecodeString(text)
+			return bytes
+		}
+		pair, err := tls.X509KeyPair(part("tls.crt"), part("tls.key"))
+		if err != nil {
+			return nil, false, fmt.Errorf("secret %s: %w", name, err)
+		}
+		return &pair, true, nil
+	}
+	return nil, true, nil
 }
 
 // personality is the variable that makes the image something else than an HTTP server.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::{core_types, modules, table::Table};
 
 /// The kinds of Gateway API that the `api` crate reads, as their files are named.
-const GATEWAY_API: [&str; 8] = [
+const GATEWAY_API: [&str; 9] = [
+    "backendtlspolicies",
     "gatewayclasses",
     "gateways",
     "grpcroutes",

@@ -156,6 +156,7 @@ fn api_version(object: &Object) -> Option<&'static str> {
         | Object::ListenerSet(_)
         | Object::HTTPRoute(_)
         | Object::GRPCRoute(_)
+        | Object::BackendTLSPolicy(_)
         | Object::TLSRoute(_)
         | Object::TCPRoute(_)
         | Object::UDPRoute(_) => Some("gateway.networking.k8s.io/v1"),

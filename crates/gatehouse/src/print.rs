@@ -92,10 +92,13 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         let reason = text(&find(&e.status["conditions"], "Accepted")["reason"]);
         backends.row([namespace(e), name(e), reason, age(e, now)]);
     }
-    let mut policies = Table::new(&["NAMESPACE", "NAME", "AGE"]);
-    for e in of("ClientTrafficPolicy") {
-        policies.row([namespace(e), name(e), age(e, now)]);
-    }
+    let policies = |kind| {
+        let mut policies = Table::new(&["NAMESPACE", "NAME", "AGE"]);
+        for e in of(kind) {
+            policies.row([namespace(e), name(e), age(e, now)]);
+        }
+        policies
+    };
     let mut conditions = Table::new(&["OBJECT", "OF", "TYPE", "STATUS", "REASON", "MESSAGE"]);
     for e in &page.objects {
         collect(&e.status, &object(e), "", &mut conditions);
@@ -110,7 +113,8 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("tcproute", plain("TCPRoute")),
         ("udproute", plain("UDPRoute")),
         ("backend", backends),
-        ("clienttrafficpolicy", policies),
+        ("backendtlspolicy", policies("BackendTLSPolicy")),
+        ("clienttrafficpolicy", policies("ClientTrafficPolicy")),
         ("conditions", conditions),
     ];
     let mut out = io::stdout().lock();

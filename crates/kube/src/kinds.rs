@@ -2,8 +2,9 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, ClientTrafficPolicy, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute,
-    ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
+    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service,
+    TCPRoute, TLSRoute, UDPRoute,
 };
 use serde::de::DeserializeOwned;
 
@@ -57,12 +58,15 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<ListenerSet>("listenersets", Need::Optional).with_status(),
     kind::<GRPCRoute>("grpcroutes", Need::Optional).with_status(),
     kind::<Backend>("backends", Need::Optional).with_status(),
+    kind::<BackendTLSPolicy>("backendtlspolicies", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
     kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
 ];
 
 /// Watched by want.
 pub(crate) static SECRET: Kind = kind::<Secret>("secrets", Need::Builtin);
+/// Watched by want.
+pub(crate) static CONFIG_MAP: Kind = kind::<ConfigMap>("configmaps", Need::Builtin);
 
 /// The kind of this group and name among those whose status we write.
 pub(crate) fn with_status(group: &str, kind: &str) -> Option<&'static Kind> {

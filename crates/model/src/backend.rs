@@ -31,10 +31,39 @@ pub enum BackendKind {
 pub enum Protocol {
     /// HTTP/1.1, WebSockets included; connections of other protocols as they come.
     Http1,
-    /// HTTP/2 without TLS and without upgrade (`kubernetes.io/h2c`).
+    /// HTTP/2 without upgrade; without TLS that is `kubernetes.io/h2c`.
     H2c,
     /// Datagrams.
     Udp,
+}
+
+/// A name of which the certificate of a backend must have one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum AltName {
+    /// A DNS name, or all below one (`*.example.com`).
+    Dns(Arc<str>),
+    /// A URI, such as a SPIFFE identity.
+    Uri(Arc<str>),
+}
+
+/// Who signs the certificates of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Authorities {
+    /// Those of the system that the proxy runs on.
+    System,
+    /// These, as PEM.
+    Bundle(Arc<str>),
+}
+
+/// TLS to a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct BackendTls {
+    /// The name that is asked for (SNI).
+    pub server_name: Arc<str>,
+    /// Names of which the certificate must have one; at least one.
+    pub names: Vec<AltName>,
+    /// Who signs it.
+    pub authorities: Authorities,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -70,6 +99,8 @@ pub struct Cluster {
     pub port: u16,
     /// The protocol spoken.
     pub protocol: Protocol,
+    /// TLS, if it is spoken over that.
+    pub tls: Option<Arc<BackendTls>>,
     /// Where its endpoints come from.
     pub discovery: Discovery,
 }

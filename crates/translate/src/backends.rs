@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
 use gatehouse_engine::Reads;
-use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Protocol};
+use gatehouse_model::backend::{BackendKind, BackendTls, Cluster, Discovery, Protocol};
 use gatehouse_model::{NamespacedName, ResourceType, RouteKey, RouteKind, Transport};
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use crate::gateways::Problem;
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted, permitted_now};
 use crate::names;
 use crate::output::Resource;
+use crate::policies::backend_tls;
 
 /// The group of Envoy Gateway's kinds.
 pub(crate) const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
@@ -33,13 +34,15 @@ pub(crate) struct ClusterKey {
     /// Port of the Service; zero for a Backend.
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
+    /// TLS over that.
+    pub(crate) tls: Option<Arc<BackendTls>>,
 }
 
 impl ClusterKey {
     /// The cluster without endpoints.
     pub(crate) fn nowhere() -> Self {
         let object = NamespacedName::new("", "");
-        Self { kind: BackendKind::Nowhere, object, port: 0, protocol: Protocol::Http1 }
+        Self { kind: BackendKind::Nowhere, object, port: 0, protocol: Protocol::Http1, tls: None }
     }
 
     fn transport(&self) -> Transport {
@@ -144,9 +147,16 @@ fn service(
         let wanted = transport.as_str().to_uppercase();
         return Err(not_found(format!("Service {object} has no {wanted} port {port}")));
     };
-    let protocol = protocol(route, found.app_protocol.as_deref().into_iter())
+    let tls = match route {
+        RouteKind::Http | RouteKind::Grpc => {
+            backend_tls::of_port(facts, reads, &object, found.name.as_deref())?
+        }
+        // What they carry is passed on as it is.
+        RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => None,
+    };
+    let protocol = protocol(route, tls.is_some(), found.app_protocol.as_deref().into_iter())
         .map_err(|name| wrong_protocol(route, &format!("Service {object} port {port}"), name))?;
-    Ok(ClusterKey { kind: BackendKind::Service, object, port, protocol })
+    Ok(ClusterKey { kind: BackendKind::Service, object, port, protocol, tls })
 }
 
 /// A number may be used by a port of each protocol.
@@ -179,9 +189,9 @@ fn backend(
         let message = format!("Backend {object}: datagrams cannot be sent to a Unix socket");
         return Err(Problem::new("UnsupportedValue", message));
     }
-    let protocol = protocol(route, backend.spec.app_protocols.iter().map(String::as_str))
+    let protocol = protocol(route, false, backend.spec.app_protocols.iter().map(String::as_str))
         .map_err(|name| wrong_protocol(route, &format!("Backend {object}"), name))?;
-    Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol })
+    Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol, tls: None })
 }
 
 /// Why a Backend cannot be used. `Backend` has its own Accepted condition with the same words.
@@ -197,7 +207,7 @@ pub(crate) fn backend_problem(config: &Config, backend: &Backend) -> Option<Prob
     if spec.fallback == Some(true) {
         return invalid("spec.fallback is not supported".to_owned());
     }
-    if let Err(name) = protocol(RouteKind::Http, spec.app_protocols.iter().map(String::as_str)) {
+    if let Err(name) = protocol(RouteKind::Http, false, spec.app_protocols.iter().map(String::as_str)) {
         return invalid(format!("appProtocol {name} is not supported"));
     }
     let names = spec.endpoints.iter().filter(|e| e.fqdn.is_some()).count();
@@ -224,7 +234,11 @@ fn wrong_protocol(route: RouteKind, backend: &str, name: &str) -> Problem {
 
 /// The protocol that `appProtocol`s ask for (GEP-1911), or that the kind of route implies; the error is the one that is
 /// not supported. Routes that do not look into connections speak nothing of their own.
-fn protocol<'a>(route: RouteKind, names: impl Iterator<Item = &'a str>) -> Result<Protocol, &'a str> {
+fn protocol<'a>(
+    route: RouteKind,
+    tls: bool,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<Protocol, &'a str> {
     let mut protocol = match route {
         RouteKind::Udp => return Ok(Protocol::Udp),
         RouteKind::Tcp | RouteKind::Tls => return Ok(Protocol::Http1),
@@ -234,9 +248,16 @@ fn protocol<'a>(route: RouteKind, names: impl Iterator<Item = &'a str>) -> Resul
     let grpc = route == RouteKind::Grpc;
     for name in names {
         match name {
-            "kubernetes.io/ws" | "gateway.envoyproxy.io/ws" if grpc => return Err(name),
+            "kubernetes.io/ws"
+            | "gateway.envoyproxy.io/ws"
+            | "kubernetes.io/wss"
+            | "gateway.envoyproxy.io/wss"
+                if grpc =>
+            {
+                return Err(name);
+            }
             "kubernetes.io/h2c" | "gateway.envoyproxy.io/h2c" => protocol = Protocol::H2c,
-            "kubernetes.io/wss" | "gateway.envoyproxy.io/wss" | "https" | "tls" => return Err(name),
+            "kubernetes.io/wss" | "gateway.envoyproxy.io/wss" | "https" | "tls" if !tls => return Err(name),
             // `kubernetes.io/ws`, `http` and names that we do not know say nothing against HTTP/1.1, which also carries
             // WebSockets, nor the last two against HTTP/2 where calls need it.
             _ => {}
@@ -302,6 +323,7 @@ pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Opt
         object: key.object.name.clone(),
         port: key.port,
         protocol: key.protocol,
+        tls: key.tls.clone(),
         discovery: discovery(facts, reads, key)?,
         name: name.clone(),
     };

@@ -2,6 +2,8 @@
 
 mod check;
 
+pub(crate) use check::authorities;
+
 use std::sync::Arc;
 
 use gatehouse_api::types::{Secret, SecretObjectReference};

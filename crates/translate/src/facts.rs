@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, ClientTrafficPolicy, EndpointSlice, EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute,
-    Listener, ListenerSet, Meta, ParentReference, Protocol, ReferenceGrant, Resource, Route, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxySpec, GRPCRoute,
+    Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta, ParentReference, Protocol, ReferenceGrant,
+    Resource, Route, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -27,7 +27,7 @@ pub enum Change {
     Upsert(Box<Object>),
     /// The object does not exist.
     Remove(ObjectId),
-    /// A Secret was wanted and cannot be read now (only with [`crate::SecretSource::OnDemand`]).
+    /// A Secret or ConfigMap was wanted and cannot be read now (only with [`crate::SecretSource::OnDemand`]).
     Forget(ObjectId),
 }
 
@@ -116,7 +116,10 @@ pub(crate) struct Facts {
     /// What EnvoyProxies say.
     pub(crate) proxies: Table<NamespacedName, Arc<EnvoyProxySpec>>,
     pub(crate) client_policies: Policies<ClientTrafficPolicy>,
+    pub(crate) backend_tls_policies: Policies<BackendTLSPolicy>,
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
+    /// Read as they are wanted, like Secrets.
+    pub(crate) config_maps: Table<NamespacedName, Arc<ConfigMap>>,
     /// Labels by namespace; a namespace without an object has only its name label.
     pub(crate) namespaces: Table<Arc<str>, Arc<BTreeMap<String, String>>>,
     pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
@@ -139,8 +142,6 @@ pub(crate) struct Facts {
     pub(crate) claims: Index<NamespacedName, Socket, (Arc<str>, NamespacedName), Arc<Gateway>>,
     /// ListenerSets by a port that they name, with the Gateway that they name: these ports count as the Gateway's.
     pub(crate) set_claims: Index<NamespacedName, Socket, NamespacedName, NamespacedName>,
-    /// ConfigMaps are held for their existence only until a kind that reads them arrives.
-    pub(crate) config_maps: Table<NamespacedName, ()>,
 }
 
 impl Facts {
@@ -158,7 +159,16 @@ impl Facts {
                 graph,
                 ["facts/client_policies", "facts/client_policies_on", "facts/client_policies_selecting"],
             ),
+            backend_tls_policies: Policies::new(
+                graph,
+                [
+                    "facts/backend_tls_policies",
+                    "facts/backend_tls_policies_on",
+                    "facts/backend_tls_policies_by_label",
+                ],
+            ),
             secrets: Table::new(graph, "facts/secrets", secrets),
+            config_maps: Table::new(graph, "facts/config_maps", secrets),
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
             quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
@@ -171,7 +181,6 @@ impl Facts {
             sets_of: Index::new(graph, "facts/sets_of"),
             claims: Index::new(graph, "facts/claims"),
             set_claims: Index::new(graph, "facts/set_claims"),
-            config_maps: Table::new(graph, "facts/config_maps", Missing::Absent),
         }
     }
 
@@ -181,6 +190,9 @@ impl Facts {
             Change::Remove(id) => self.remove(graph, &id),
             Change::Forget(id) if id.kind == "Secret" => {
                 self.secrets.forget(graph, &key_of(&id));
+            }
+            Change::Forget(id) if id.kind == "ConfigMap" => {
+                self.config_maps.forget(graph, &key_of(&id));
             }
             Change::Forget(_) => {}
         }
@@ -203,7 +215,8 @@ impl Facts {
             Object::EnvoyProxy(o) => drop(self.proxies.set(graph, key, Arc::new(o.spec.clone()))),
             Object::ClientTrafficPolicy(o) => self.client_policies.set(graph, key, Some(o)),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
-            Object::ConfigMap(_) => drop(self.config_maps.set(graph, key, ())),
+            Object::ConfigMap(o) => drop(self.config_maps.set(graph, key, o)),
+            Object::BackendTLSPolicy(o) => self.backend_tls_policies.set(graph, key, Some(o)),
             Object::Namespace(o) => {
                 self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
             }
@@ -222,6 +235,7 @@ impl Facts {
             "EndpointSlice" => self.set_slice(graph, key, None),
             "Backend" => drop(self.backends.set_absent(graph, key)),
             "EnvoyProxy" => drop(self.proxies.set_absent(graph, key)),
+            "BackendTLSPolicy" => self.backend_tls_policies.set(graph, key, None),
             "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),

@@ -4,7 +4,7 @@ mod filters;
 mod matches;
 mod stream;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use gatehouse_model::http::{
     Action, Filters, HttpMatch, Redirect, Retry, SessionPersistence, Target, Timeouts, WeightedBackend,
 };
 use gatehouse_model::l4::Forward;
-use gatehouse_model::{RouteKey, RouteKind};
+use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 
 use crate::backends::{ClusterKey, Referrer, resolve};
 use crate::config::Config;
@@ -26,6 +26,7 @@ use crate::duration;
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::Problem;
 use crate::names;
+use crate::policies::{Outcome, backend_tls};
 
 /// A route's rules with everything resolved that does not depend on a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Lowered {
     pub(crate) rules: Vec<Rule>,
     /// Clusters that the rules name.
     pub(crate) clusters: Box<[ClusterKey]>,
+    /// What policies of the backends are told.
+    pub(crate) told: Box<[(NamespacedName, Arc<Outcome>)]>,
     /// The first reference that does not resolve (`ResolvedRefs`).
     pub(crate) unresolved: Option<Problem>,
     /// Rules that we cannot serve, by index (`Accepted`, `PartiallyInvalid`); they answer 500.
@@ -90,6 +93,7 @@ pub(crate) struct Lowering<'a> {
     config: &'a Config,
     key: &'a RouteKey,
     clusters: BTreeSet<ClusterKey>,
+    told: BTreeMap<NamespacedName, Arc<Outcome>>,
     unresolved: Option<Problem>,
     unsupported: Vec<(u32, Problem)>,
     needs_listener: bool,
@@ -103,6 +107,7 @@ impl<'a> Lowering<'a> {
             config,
             key,
             clusters: BTreeSet::new(),
+            told: BTreeMap::new(),
             unresolved: None,
             unsupported: Vec::new(),
             needs_listener: false,
@@ -123,6 +128,7 @@ impl<'a> Lowering<'a> {
         Lowered {
             rules,
             clusters: self.clusters.into_iter().collect(),
+            told: self.told.into_iter().collect(),
             unresolved: self.unresolved,
             unsupported: self.unsupported,
             needs_listener: self.needs_listener,
@@ -201,7 +207,13 @@ impl<'a> Lowering<'a> {
         protocol: Option<Protocol>,
     ) -> Result<ClusterName, ()> {
         let from = Referrer { namespace: &self.key.object.namespace, kind: self.key.kind };
-        match resolve((self.facts, self.config), reads, from, reference) {
+        let resolved = resolve((self.facts, self.config), reads, from, reference);
+        if matches!(self.key.kind, RouteKind::Http | RouteKind::Grpc)
+            && let Some(service) = named_service(&self.key.object.namespace, reference)
+        {
+            self.told.extend(backend_tls::told(self.facts, reads, &service));
+        }
+        match resolved {
             Ok(key) => {
                 let key = ClusterKey { protocol: protocol.unwrap_or(key.protocol), ..key };
                 let name = names::cluster(&key);
@@ -247,6 +259,16 @@ impl<'a> Lowering<'a> {
             ttl,
         }))
     }
+}
+
+fn named_service(
+    namespace: &str,
+    reference: &gatehouse_api::types::BackendObjectReference,
+) -> Option<NamespacedName> {
+    let is_service = reference.group.as_deref().unwrap_or("").is_empty()
+        && reference.kind.as_deref().unwrap_or("Service") == "Service";
+    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+    is_service.then(|| NamespacedName::new(namespace, reference.name.as_str()))
 }
 
 fn timeouts(timeouts: &HTTPRouteTimeouts) -> Timeouts {

@@ -48,7 +48,7 @@ pub(crate) fn virtual_host(table: &TableName, host: &Hostname) -> Arc<str> {
     format!("{}/{host}", table.0).into()
 }
 
-/// `<kind>/<ns>/<name>[/<port>][/<protocol>]`
+/// `<kind>/<ns>/<name>[/<port>][/<protocol>][/tls-<digest>]`
 pub(crate) fn cluster(key: &ClusterKey) -> ClusterName {
     let mut name = match key.kind {
         BackendKind::Service => format!("service/{}/{}", key.object, key.port),
@@ -60,6 +60,11 @@ pub(crate) fn cluster(key: &ClusterKey) -> ClusterName {
         Protocol::H2c => "/h2c",
         Protocol::Udp => "/udp",
     });
+    if let Some(tls) = &key.tls {
+        let content = serde_json::to_vec(tls).expect("texts and lists always serialise");
+        name.push_str("/tls-");
+        name.push_str(&gatehouse_envoy::version(&content));
+    }
     ClusterName(name.into())
 }
 

@@ -8,6 +8,7 @@
 //! A new kind implements [`Policy`], has a table of its own here and one function that makes its settings of what is
 //! attached.
 
+pub(crate) mod backend_tls;
 pub(crate) mod client;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{PolicyTarget, Resource, TargetSelector};
 use gatehouse_engine::{Graph, Index, Missing, Reads, SmallMap, Table};
-use gatehouse_model::NamespacedName;
+use gatehouse_model::{NamespacedName, RouteKey};
 
 use crate::facts::age;
 use crate::gateways::Problem;
@@ -26,6 +27,7 @@ use crate::grants::GATEWAY_GROUP;
 pub(crate) enum TargetKind {
     Gateway,
     ListenerSet,
+    Service,
 }
 
 impl TargetKind {
@@ -33,6 +35,7 @@ impl TargetKind {
         match (group, kind) {
             (GATEWAY_GROUP, "Gateway") => Some(Self::Gateway),
             (GATEWAY_GROUP, "ListenerSet") => Some(Self::ListenerSet),
+            ("", "Service") => Some(Self::Service),
             _ => None,
         }
     }
@@ -41,6 +44,7 @@ impl TargetKind {
         match self {
             Self::Gateway => "Gateway",
             Self::ListenerSet => "ListenerSet",
+            Self::Service => "Service",
         }
     }
 }
@@ -63,6 +67,8 @@ pub(crate) struct Place {
 pub(crate) trait Policy: Resource + PartialEq {
     /// The objects that it names, in its own namespace.
     fn named(&self) -> impl Iterator<Item = &PolicyTarget>;
+    /// Whether policies of this kind may select.
+    const SELECTS: bool = true;
     /// Those that it selects there.
     fn selectors(&self) -> impl Iterator<Item = &TargetSelector>;
 }
@@ -135,7 +141,8 @@ impl<P: Policy> Policies<P> {
             found.extend(sections.map(|section| ((age.clone(), section), policy.clone())));
         }
         let place = (target.kind, target.object.namespace.clone());
-        for (age, policy) in self.selecting.get(reads, &place).into_iter().flat_map(SmallMap::iter) {
+        let selecting = P::SELECTS.then(|| self.selecting.get(reads, &place)).flatten();
+        for (age, policy) in selecting.into_iter().flat_map(SmallMap::iter) {
             let selects = |selector: &TargetSelector| {
                 kind_of(selector) == Some(target.kind) && is_selected(selector, labels)
             };
@@ -172,13 +179,20 @@ pub(crate) struct Outcome {
     pub(crate) problem: Option<Problem>,
     /// Which parts are another's.
     pub(crate) overridden: Option<Arc<str>>,
+    /// The first of its own references that does not resolve.
+    pub(crate) unresolved: Option<Problem>,
 }
 
 /// The kinds of policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum PolicyKind {
     ClientTraffic,
+    BackendTls,
 }
+
+/// Outcomes by policy, as the routes tell them that use its targets: one for each Gateway of a route.
+pub(crate) type OutcomesOfRoutes =
+    Index<RouteKey, (PolicyKind, NamespacedName), (Place, RouteKey), Arc<Outcome>>;
 
 /// Outcomes by policy, as the Gateways that it concerns tell them.
 pub(crate) type Outcomes = Index<NamespacedName, (PolicyKind, NamespacedName), Place, Arc<Outcome>>;

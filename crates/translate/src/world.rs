@@ -25,7 +25,7 @@ use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource};
 use crate::parameters::Settings;
-use crate::policies::Outcomes;
+use crate::policies::{Outcomes, OutcomesOfRoutes, Place, PolicyKind, Target, TargetKind};
 use crate::ports::{self, Emitted, PortState};
 use crate::streams::Streams;
 use crate::uses::Uses;
@@ -45,6 +45,7 @@ pub struct World {
     streams: Streams,
     /// What policies are told.
     outcomes: Outcomes,
+    outcomes_of_routes: OutcomesOfRoutes,
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<RouteKey, ClusterKey>,
@@ -90,6 +91,7 @@ struct Stages {
     route_status: Stage<RouteKey, StatusText>,
     backend_status: Stage<NamespacedName, StatusText>,
     client_policy_status: Stage<NamespacedName, StatusText>,
+    backend_tls_status: Stage<NamespacedName, StatusText>,
 }
 
 impl Stages {
@@ -112,6 +114,7 @@ impl Stages {
             route_status: Stage::new(graph, "status/routes"),
             backend_status: Stage::new(graph, "status/backends"),
             client_policy_status: Stage::new(graph, "status/client_policies"),
+            backend_tls_status: Stage::new(graph, "status/backend_tls_policies"),
         }
     }
 }
@@ -125,6 +128,7 @@ struct Changed {
     secrets: Vec<NamespacedName>,
     backends: Vec<NamespacedName>,
     client_policies: Vec<NamespacedName>,
+    backend_tls_policies: Vec<NamespacedName>,
 }
 
 impl World {
@@ -146,6 +150,7 @@ impl World {
             points: Points::new(&mut graph),
             streams: Streams::new(&mut graph),
             outcomes: Outcomes::new(&mut graph, "policies/outcomes"),
+            outcomes_of_routes: OutcomesOfRoutes::new(&mut graph, "policies/outcomes_of_routes"),
             attached: Tally::new(&mut graph, "attached"),
             clusters_used: Uses::default(),
             secrets_used: Uses::default(),
@@ -182,6 +187,11 @@ impl World {
         self.facts.secrets.take_want_changes(&mut self.graph)
     }
 
+    /// The same of ConfigMaps.
+    pub fn take_config_map_wants(&mut self) -> Vec<(NamespacedName, bool)> {
+        self.facts.config_maps.take_want_changes(&mut self.graph)
+    }
+
     /// Ports that became wanted (`true`) or are wanted no more since the last call: [`World::port_asked`] takes the
     /// answers. With [`PortSource::OnDemand`] a Gateway changes only when all its ports are answered.
     pub fn take_port_wants(&mut self) -> Vec<(PortKey, bool)> {
@@ -204,8 +214,13 @@ impl World {
     /// or show what was known of it before. A proxy may have more: whoever starts beside one that runs puts off the
     /// first commit until then (see [`FleetChange::absorb`]), or until it has waited long enough for those who fetch.
     pub fn is_settled(&self, fleet: &FleetKey) -> bool {
-        // Only Secrets and ports can be unknown, and only these stages read them.
-        !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
+        // Only Secrets, ConfigMaps and ports can be unknown, and only these stages read them.
+        let concerns = |route| {
+            let bound = self.stages.bindings.peek(route);
+            bound.is_some_and(|bound| bound.listeners().any(|listener| listener.site.fleet == *fleet))
+        };
+        !self.stages.lowered.holding().any(concerns)
+            && !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
             && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
     }
 
@@ -240,6 +255,7 @@ impl World {
             secrets: self.facts.secrets.take_changed(),
             backends: self.facts.backends.take_changed(),
             client_policies: self.facts.client_policies.all.take_changed(),
+            backend_tls_policies: self.facts.backend_tls_policies.all.take_changed(),
         };
         self.drain_unread_logs();
         self.settle_gateways(&changed, &mut outputs);
@@ -368,7 +384,9 @@ impl World {
 
     /// Puts a route's fragments, attachments and clusters where they belong now.
     fn place_route(&mut self, key: &RouteKey) {
-        let Self { graph, facts, stages, hosts, streams, attached, clusters_used, .. } = self;
+        let Self {
+            graph, facts, stages, hosts, streams, attached, clusters_used, outcomes_of_routes, ..
+        } = self;
         let bound = stages.bindings.peek(key).zip(stages.lowered.peek(key));
         let created = facts.routes.peek(key).map(|route| age(route.meta()));
         let claimed = bound.zip(created).and_then(|((b, l), age)| Some((&**b, l.forward.as_ref()?, age)));
@@ -389,6 +407,19 @@ impl World {
             }
         }
         clusters_used.set(key, uses);
+        let mut told = BTreeMap::new();
+        if let Some((bindings, lowered)) = bound.filter(|(_, lowered)| !lowered.told.is_empty()) {
+            for listener in bindings.listeners() {
+                let target = Target { kind: TargetKind::Gateway, object: listener.site.key.gateway.clone() };
+                let place = Place { target, section: None };
+                for (policy, outcome) in &lowered.told {
+                    let policy = (PolicyKind::BackendTls, policy.clone());
+                    told.insert((policy, (place.clone(), key.clone())), outcome.clone());
+                }
+            }
+        }
+        let told = told.into_iter().map(|((policy, place), outcome)| (policy, place, outcome)).collect();
+        outcomes_of_routes.set(graph, key.clone(), told);
     }
 
     /// What is left of a fleet that is gone goes with it as a whole.

@@ -1,10 +1,10 @@
 {{- /* What is read in every namespace that is watched, and the statuses that are written there. */}}
 {{- define "gatehouse.rules.watch" -}}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways, grpcroutes, httproutes, listenersets, referencegrants, tcproutes, tlsroutes, udproutes]
+  resources: [backendtlspolicies, gateways, grpcroutes, httproutes, listenersets, referencegrants, tcproutes, tlsroutes, udproutes]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways/status, grpcroutes/status, httproutes/status, listenersets/status, tcproutes/status, tlsroutes/status, udproutes/status]
+  resources: [backendtlspolicies/status, gateways/status, grpcroutes/status, httproutes/status, listenersets/status, tcproutes/status, tlsroutes/status, udproutes/status]
   verbs: [update]
 {{- include "gatehouse.rules.parameters" . }}
 - apiGroups: [gateway.envoyproxy.io]
@@ -62,10 +62,10 @@
   verbs: [list]
 {{- end }}
 
-{{- /* Secrets that users' objects name. */}}
+{{- /* Secrets and ConfigMaps that users' objects name. */}}
 {{- define "gatehouse.rules.referenced" -}}
 - apiGroups: [""]
-  resources: [secrets]
+  resources: [configmaps, secrets]
   verbs: [get, list, watch]
 {{- end }}
 

@@ -5,6 +5,7 @@
 //! survive in `Other`; unknown fields are reported by admission and dropped here.
 
 mod backend;
+mod backendtls;
 mod clienttraffic;
 mod core;
 mod enums;
@@ -21,6 +22,7 @@ mod route;
 mod secret;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec, BackendTls, FqdnEndpoint, IpEndpoint, UnixSocket};
+pub use backendtls::{BackendTLSPolicy, BackendTLSPolicySpec, BackendTLSPolicyValidation, SubjectAltName};
 pub use clienttraffic::{
     ClientConnection, ClientIpDetection, ClientTimeout, ClientTlsSettings, ClientTrafficPolicy,
     ClientTrafficPolicySpec, ConnectionLimit, CustomHeader, DirectSourceIp, HeaderSettings, HostSettings,

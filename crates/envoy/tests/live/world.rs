@@ -275,6 +275,7 @@ pub(crate) fn cluster(name: &str, protocol: Protocol) -> Cluster {
         object: name.into(),
         port: 80,
         protocol,
+        tls: None,
         discovery: Discovery::Eds,
     }
 }

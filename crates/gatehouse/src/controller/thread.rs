@@ -164,11 +164,7 @@ impl Core {
                 break;
             }
         }
-        let wants = self.plane.world().take_secret_wants();
-        let wanting = !wants.is_empty();
-        if wanting {
-            self.sinks.source.want_secrets(wants);
-        }
+        let wanting = self.hand_out_wants();
         if let Some(question) = self.answered.take() {
             if wanting {
                 // What is not known yet is held at its old value: that is not caught up.
@@ -184,6 +180,20 @@ impl Core {
         if self.plane.wake_at().is_none() {
             self.sinks.committed.send_if_modified(|committed| !std::mem::replace(committed, true));
         }
+    }
+
+    /// Returns whether there was something to want.
+    fn hand_out_wants(&mut self) -> bool {
+        let world = self.plane.world();
+        let (secrets, config_maps) = (world.take_secret_wants(), world.take_config_map_wants());
+        let wanting = !secrets.is_empty() || !config_maps.is_empty();
+        if !secrets.is_empty() {
+            self.sinks.source.want_secrets(secrets);
+        }
+        if !config_maps.is_empty() {
+            self.sinks.source.want_config_maps(config_maps);
+        }
+        wanting
     }
 
     fn hand_out(&mut self, settled: Settled) {

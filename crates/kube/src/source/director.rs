@@ -64,8 +64,9 @@ impl Director {
 
     /// Runs until the handle or the receiver is dropped; the watchers end with it.
     pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut wanted =
-            Wanted::new(self.api.clone(), &self.config, self.sink.clone(), &kinds::SECRET, &self.namespaces);
+        let wanted =
+            |kind| Wanted::new(self.api.clone(), &self.config, self.sink.clone(), kind, &self.namespaces);
+        let (mut secrets, mut config_maps) = (wanted(&kinds::SECRET), wanted(&kinds::CONFIG_MAP));
         let changes = self.sink.changes.clone();
         loop {
             let wait = self.probe().await;
@@ -76,7 +77,8 @@ impl Director {
                     () = &mut again => break,
                     () = changes.closed() => return,
                     order = orders.recv() => match order {
-                        Some(Order::Want(batch)) => wanted.update(batch).await,
+                        Some(Order::WantSecrets(batch)) => secrets.update(batch).await,
+                        Some(Order::WantConfigMaps(batch)) => config_maps.update(batch).await,
                         Some(Order::CatchUp(question)) => {
                             self.asked = Some(question);
                             // Asked again, it is about those who came since.
@@ -90,8 +92,10 @@ impl Director {
                             return;
                         }
                     }
-                    Some(question) = caught_up(self.asked, progress(&self.running).chain(wanted.progress())),
-                        if self.synced =>
+                    Some(question) = caught_up(
+                        self.asked,
+                        progress(&self.running).chain(secrets.progress()).chain(config_maps.progress()),
+                    ), if self.synced =>
                     {
                         self.asked = None;
                         if changes.send(SourceEvent::CaughtUp(question)).await.is_err() {

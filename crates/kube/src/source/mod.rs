@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! probe (which kinds are served) --> one watcher per kind (and namespace) --> SourceEvent::Changes
-//! wants (Secrets) -----------------> one watcher per Secret, or namespace --/
+//! wants (Secrets, ConfigMaps) -----> one watcher per object, or namespace --/
 //! all first lists complete ------------------------------------------------> SourceEvent::Synced, once
 //! all lists and watches newer than a question -----------------------------> SourceEvent::CaughtUp, once for each
 //! ```
@@ -108,7 +108,8 @@ pub enum SourceEvent {
 /// What the source is told.
 #[derive(Debug)]
 enum Order {
-    Want(Vec<(NamespacedName, bool)>),
+    WantSecrets(Vec<(NamespacedName, bool)>),
+    WantConfigMaps(Vec<(NamespacedName, bool)>),
     CatchUp(u64),
 }
 
@@ -122,7 +123,12 @@ impl SourceHandle {
     /// Secrets that somebody needs (`true`) or nobody needs any more. Each that is needed is answered by an upsert, by a
     /// removal when it does not exist, or by [`Change::Forget`] when it cannot be read.
     pub fn want_secrets(&self, wants: Vec<(NamespacedName, bool)>) {
-        self.order(Order::Want(wants));
+        self.order(Order::WantSecrets(wants));
+    }
+
+    /// The same of ConfigMaps.
+    pub fn want_config_maps(&self, wants: Vec<(NamespacedName, bool)>) {
+        self.order(Order::WantConfigMaps(wants));
     }
 
     /// Asks for [`SourceEvent::CaughtUp`] with this number, which must not be smaller than an earlier one. A newer question

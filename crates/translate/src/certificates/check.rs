@@ -1,9 +1,34 @@
 //! Whether a PEM chain and key are what Envoy will take: a bad pair must be the user's condition, not a refusal.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+
+/// The certificates of a bundle, written anew: what stands around them is no certificate's. The error says what is wrong.
+pub(crate) fn authorities(bundle: &[u8]) -> Result<String, String> {
+    let certificates = CertificateDer::pem_slice_iter(bundle)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| "is not PEM".to_owned())?;
+    if certificates.is_empty() {
+        return Err("holds no PEM certificate".to_owned());
+    }
+    let mut store = rustls::RootCertStore::empty();
+    let mut pem = String::new();
+    for certificate in certificates {
+        let text = STANDARD.encode(&certificate);
+        store.add(certificate).map_err(|_| "holds a certificate that cannot be read".to_owned())?;
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in text.as_bytes().chunks(64) {
+            pem.push_str(&String::from_utf8_lossy(line));
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    Ok(pem)
+}
 
 /// Checks that both parts parse and belong together. The error names the part, never its content.
 pub(super) fn pair(chain: &[u8], key: &[u8]) -> Result<(), String> {

@@ -91,7 +91,7 @@ impl Claims {
         let Attached { key, policy, section } = attached;
         let place = Place { target: declarer.target.clone(), section };
         let problem = self.add_claim(declarer, &key, &policy, &place).err();
-        self.told.insert((key, place), Outcome { problem, overridden: None });
+        self.told.insert((key, place), Outcome { problem, ..Outcome::default() });
     }
 
     fn add_claim(

@@ -15,6 +15,8 @@ use crate::parameters::unheeded;
 
 /// Features of Gateway API v1.7.0 that are built and tested, by their names in the specification, sorted.
 const SUPPORTED_FEATURES: &[&str] = &[
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "GRPCRouteRequestHeaderModifier",

@@ -1,6 +1,6 @@
 //! Policies of every kind: one entry per target of ours.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use gatehouse_api::types::unsupported_client_traffic;
 use gatehouse_engine::{Reads, SmallMap};
@@ -12,7 +12,7 @@ use super::{to_json, verdict};
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::grants::GATEWAY_GROUP;
-use crate::policies::{Outcome, Outcomes, Place, PolicyKind};
+use crate::policies::{Outcome, Outcomes, OutcomesOfRoutes, Place, PolicyKind};
 
 /// As many as the schema allows.
 const MOST_ANCESTORS: usize = 16;
@@ -29,26 +29,48 @@ pub(crate) fn client_traffic(
     let unheeded = unsupported_client_traffic(&policy.spec);
     let generation = policy.metadata.generation;
     let told = outcomes.get(reads, &(PolicyKind::ClientTraffic, key.clone()));
-    Some(status(config, generation, told, &unheeded))
+    let told = told.into_iter().flat_map(SmallMap::iter).map(|(place, outcome)| (place, &**outcome));
+    Some(status(config, told, |outcome| conditions(outcome, generation, &unheeded)))
 }
 
-/// Entries for all places of a policy, with the fields that have no effect anywhere.
-fn status(
+/// Stage: the status of a BackendTLSPolicy; null when no route of ours uses what it is for.
+pub(crate) fn backend_tls(
+    facts: &Facts,
     config: &Config,
-    generation: i64,
-    told: Option<&SmallMap<Place, Arc<Outcome>>>,
-    unheeded: &[String],
+    outcomes: &OutcomesOfRoutes,
+    reads: &mut Reads,
+    key: &NamespacedName,
+) -> Option<Value> {
+    let policy = facts.backend_tls_policies.all.get(reads, key)?;
+    let unheeded: Vec<String> = policy.spec.options.keys().map(|name| format!("options.{name}")).collect();
+    let generation = policy.metadata.generation;
+    let told = outcomes.get(reads, &(PolicyKind::BackendTls, key.clone()));
+    let told = told.into_iter().flat_map(SmallMap::iter).map(|((place, _), outcome)| (place, &**outcome));
+    // Several routes tell the same of a Gateway.
+    let by_place: BTreeMap<&Place, &Outcome> = told.collect();
+    Some(status(config, by_place.into_iter(), |outcome| {
+        let mut conditions = conditions(outcome, generation, &unheeded);
+        let good = ("ResolvedRefs", "all references resolve");
+        conditions.push(verdict("ResolvedRefs", outcome.unresolved.as_ref(), good, generation));
+        conditions
+    }))
+}
+
+/// Entries for all places of a policy.
+fn status<'a>(
+    config: &Config,
+    told: impl Iterator<Item = (&'a Place, &'a Outcome)>,
+    conditions: impl Fn(&Outcome) -> Vec<Condition>,
 ) -> Value {
     let Some(controller) = config.controller_names.first() else { return Value::Null };
-    let entry = |(place, outcome): (&Place, &Arc<Outcome>)| {
+    let entry = |(place, outcome): (&Place, &Outcome)| {
         json!({
             "ancestorRef": ancestor(place),
             "controllerName": controller,
-            "conditions": to_json(&conditions(outcome, generation, unheeded)),
+            "conditions": to_json(&conditions(outcome)),
         })
     };
-    let entries: Vec<Value> =
-        told.into_iter().flat_map(SmallMap::iter).take(MOST_ANCESTORS).map(entry).collect();
+    let entries: Vec<Value> = told.take(MOST_ANCESTORS).map(entry).collect();
     if entries.is_empty() { Value::Null } else { json!({ "ancestors": entries }) }
 }
 

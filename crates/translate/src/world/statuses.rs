@@ -16,7 +16,7 @@ pub(super) type StatusText = Arc<str>;
 
 impl World {
     pub(super) fn settle_statuses(&mut self, changed: &Changed, outputs: &mut Outputs) {
-        let Self { config, graph, facts, stages, attached, outcomes, texts, .. } = self;
+        let Self { config, graph, facts, stages, attached, outcomes, outcomes_of_routes, texts, .. } = self;
         for key in &changed.classes {
             stages.class_status.mark(graph, key.clone());
         }
@@ -34,6 +34,9 @@ impl World {
         }
         for key in &changed.client_policies {
             stages.client_policy_status.mark(graph, key.clone());
+        }
+        for key in &changed.backend_tls_policies {
+            stages.backend_tls_status.mark(graph, key.clone());
         }
         let sources = status::Sources {
             facts,
@@ -60,6 +63,9 @@ impl World {
         stages
             .client_policy_status
             .settle(graph, |r, k| status::client_traffic(facts, config, outcomes, r, k).map(&mut text));
+        stages.backend_tls_status.settle(graph, |r, k| {
+            status::backend_tls(facts, config, outcomes_of_routes, r, k).map(&mut text)
+        });
         self.emit_statuses(outputs);
     }
 
@@ -96,6 +102,11 @@ impl World {
             let generation = facts.client_policies.all.peek(&key).map(|o| o.metadata.generation);
             let id = object_ref(crate::backends::ENVOY_GATEWAY_GROUP, "ClientTrafficPolicy", &key);
             out.push(status_change(id, generation, stages.client_policy_status.peek(&key)));
+        }
+        for key in unique(stages.backend_tls_status.take_changed()) {
+            let generation = facts.backend_tls_policies.all.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(group, "BackendTLSPolicy", &key);
+            out.push(status_change(id, generation, stages.backend_tls_status.peek(&key)));
         }
     }
 }

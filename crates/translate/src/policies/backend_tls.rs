@@ -1,0 +1,191 @@
+//! BackendTLSPolicy: a policy for a port of a Service counts before one for all of them, of equal ones the oldest.
+//!
+//! A backend whose policy cannot be followed is no backend: requests fail rather than go out unprotected.
+
+use std::sync::Arc;
+
+use gatehouse_api::types::{
+    BackendTLSPolicy, BackendTLSPolicySpec, LocalObjectReference, PolicyTarget, SecretBytes, SubjectAltName,
+    TargetSelector,
+};
+use gatehouse_engine::Reads;
+use gatehouse_model::NamespacedName;
+use gatehouse_model::backend::{AltName, Authorities, BackendTls};
+
+use super::{Attached, Outcome, Policy, Target, TargetKind};
+use crate::certificates::authorities;
+use crate::facts::Facts;
+use crate::gateways::Problem;
+
+/// The key of a ConfigMap or Secret that holds authorities.
+const CA_KEY: &str = "ca.crt";
+
+impl Policy for BackendTLSPolicy {
+    const SELECTS: bool = false;
+
+    fn named(&self) -> impl Iterator<Item = &PolicyTarget> {
+        self.spec.target_refs.iter()
+    }
+
+    fn selectors(&self) -> impl Iterator<Item = &TargetSelector> {
+        std::iter::empty()
+    }
+}
+
+fn attached(facts: &Facts, reads: &mut Reads, service: &NamespacedName) -> Vec<Attached<BackendTLSPolicy>> {
+    let target = Target { kind: TargetKind::Service, object: service.clone() };
+    facts.backend_tls_policies.attached(reads, &target, &std::collections::BTreeMap::new())
+}
+
+/// TLS to a port of a Service, if a policy asks for it.
+pub(crate) fn of_port(
+    facts: &Facts,
+    reads: &mut Reads,
+    service: &NamespacedName,
+    port: Option<&str>,
+) -> Result<Option<Arc<BackendTls>>, Problem> {
+    let attached = attached(facts, reads, service);
+    let of_port =
+        attached.iter().find(|policy| policy.section.is_some() && policy.section.as_deref() == port);
+    let Some(policy) = of_port.or_else(|| attached.iter().find(|policy| policy.section.is_none())) else {
+        return Ok(None);
+    };
+    match lower(facts, reads, &policy.policy) {
+        Ok((tls, _)) => Ok(Some(Arc::new(tls))),
+        Err(refused) => {
+            let message = format!("BackendTLSPolicy {}: {}", policy.key, refused.accepted.message);
+            Err(Problem::new("InvalidBackendTLSPolicy", message))
+        }
+    }
+}
+
+/// What the policies of a Service are told by a route that names it.
+pub(crate) fn told(
+    facts: &Facts,
+    reads: &mut Reads,
+    service: &NamespacedName,
+) -> Vec<(NamespacedName, Arc<Outcome>)> {
+    let attached = attached(facts, reads, service);
+    let mut told = Vec::with_capacity(attached.len());
+    for (index, policy) in attached.iter().enumerate() {
+        let first = attached.iter().take(index).find(|first| first.section == policy.section);
+        let lowered = lower(facts, reads, &policy.policy);
+        let unresolved = match &lowered {
+            Ok((_, unresolved)) => unresolved.clone(),
+            Err(refused) => refused.unresolved.clone(),
+        };
+        let problem = first
+            .map(|first| {
+                let message = format!("{} counts here: it is older, or comes first by name", first.key);
+                Problem::new("Conflicted", message)
+            })
+            .or_else(|| absent(facts, reads, service, policy.section.as_deref()))
+            .or_else(|| lowered.err().map(|refused| refused.accepted));
+        let outcome = Outcome { problem, unresolved, overridden: None };
+        told.push((policy.key.clone(), Arc::new(outcome)));
+    }
+    told
+}
+
+fn absent(
+    facts: &Facts,
+    reads: &mut Reads,
+    service: &NamespacedName,
+    section: Option<&str>,
+) -> Option<Problem> {
+    let section = section?;
+    let object = facts.services.get(reads, service)?;
+    let named = object.spec.ports.iter().any(|port| port.name.as_deref() == Some(section));
+    let message = format!("Service {service} has no port named {section}");
+    (!named).then(|| Problem::new("TargetNotFound", message))
+}
+
+/// Why a policy cannot be followed.
+struct Refused {
+    accepted: Problem,
+    unresolved: Option<Problem>,
+}
+
+/// What a policy asks for, and the first of its references that does not resolve while others do.
+fn lower(
+    facts: &Facts,
+    reads: &mut Reads,
+    policy: &BackendTLSPolicy,
+) -> Result<(BackendTls, Option<Problem>), Refused> {
+    let BackendTLSPolicySpec { validation, .. } = &policy.spec;
+    let invalid = |message: String| Refused { accepted: Problem::new("Invalid", message), unresolved: None };
+    let (authorities, unresolved) = match validation.well_known_ca_certificates.as_deref().unwrap_or_default()
+    {
+        "" => bundle(facts, reads, policy)?,
+        "System" => (Authorities::System, None),
+        other => {
+            return Err(invalid(format!("wellKnownCACertificates {other} is not supported; use System")));
+        }
+    };
+    let names: Result<Vec<_>, _> = validation.subject_alt_names.iter().map(alt_name).collect();
+    let mut names = names.map_err(invalid)?;
+    if names.is_empty() {
+        names.push(AltName::Dns(validation.hostname.as_str().into()));
+    }
+    Ok((BackendTls { server_name: validation.hostname.as_str().into(), names, authorities }, unresolved))
+}
+
+fn alt_name(name: &SubjectAltName) -> Result<AltName, String> {
+    match (name.name_type.as_str(), &name.hostname, &name.uri) {
+        ("Hostname", Some(hostname), _) => Ok(AltName::Dns(hostname.as_str().into())),
+        ("URI", _, Some(uri)) => Ok(AltName::Uri(uri.as_str().into())),
+        (other, ..) => Err(format!("subjectAltNames: type {other} is not supported or has no value")),
+    }
+}
+
+/// The authorities of all references that resolve.
+fn bundle(
+    facts: &Facts,
+    reads: &mut Reads,
+    policy: &BackendTLSPolicy,
+) -> Result<(Authorities, Option<Problem>), Refused> {
+    let mut pem = String::new();
+    let mut unresolved = None;
+    for reference in &policy.spec.validation.ca_certificate_refs {
+        match certificates(facts, reads, policy.metadata.namespace(), reference) {
+            Ok(text) => pem.push_str(&text),
+            Err(problem) => drop(unresolved.get_or_insert(problem)),
+        }
+    }
+    if pem.is_empty() {
+        let why =
+            unresolved.as_ref().map_or("caCertificateRefs is empty", |problem: &Problem| &*problem.message);
+        return Err(Refused { accepted: Problem::new("NoValidCACertificate", why), unresolved });
+    }
+    Ok((Authorities::Bundle(pem.into()), unresolved))
+}
+
+fn certificates(
+    facts: &Facts,
+    reads: &mut Reads,
+    namespace: &str,
+    reference: &LocalObjectReference,
+) -> Result<String, Problem> {
+    let LocalObjectReference { group, kind, name } = reference;
+    let key = NamespacedName::new(namespace, name.as_str());
+    let invalid = |why: String| Problem::new("InvalidCACertificateRef", format!("{kind} {key}: {why}"));
+    let absent = || invalid("it does not exist".to_owned());
+    let text = match (group.as_str(), kind.as_str()) {
+        ("", "ConfigMap") => {
+            let object = facts.config_maps.want(reads, &key).ok_or_else(absent)?;
+            object.data.get(CA_KEY).cloned()
+        }
+        ("", "Secret") => {
+            let object = facts.secrets.want(reads, &key).ok_or_else(absent)?;
+            let bytes = object.data.get(CA_KEY).map(SecretBytes::expose);
+            bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        }
+        _ => {
+            let message =
+                format!("caCertificateRefs {name}: kind {kind} of group {group:?} is not supported");
+            return Err(Problem::new("InvalidKind", message));
+        }
+    };
+    let text = text.ok_or_else(|| invalid(format!("key {CA_KEY} is missing")))?;
+    authorities(text.as_bytes()).map_err(|why| invalid(format!("{CA_KEY} {why}")))
+}
