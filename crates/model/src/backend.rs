@@ -29,10 +29,12 @@ pub enum BackendKind {
 /// The protocol spoken to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Protocol {
-    /// HTTP/1.1, WebSockets included; connections of other protocols as they come.
+    /// HTTP/1.1, WebSockets included.
     Http1,
     /// HTTP/2 without upgrade; without TLS that is `kubernetes.io/h2c`.
     H2c,
+    /// Any protocol over connections, which are passed on as they come.
+    Tcp,
     /// Datagrams.
     Udp,
 }

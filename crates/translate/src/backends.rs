@@ -42,7 +42,7 @@ impl ClusterKey {
     /// The cluster without endpoints.
     pub(crate) fn nowhere() -> Self {
         let object = NamespacedName::new("", "");
-        Self { kind: BackendKind::Nowhere, object, port: 0, protocol: Protocol::Http1, tls: None }
+        Self { kind: BackendKind::Nowhere, object, port: 0, protocol: Protocol::Tcp, tls: None }
     }
 
     fn transport(&self) -> Transport {
@@ -72,6 +72,8 @@ pub(crate) struct Referrer<'a> {
     pub(crate) namespace: &'a str,
     /// Kind of the route.
     pub(crate) kind: RouteKind,
+    /// Whether BackendTLSPolicies count.
+    pub(crate) protects: bool,
 }
 
 /// Resolves a backend reference to a cluster.
@@ -103,7 +105,7 @@ pub(crate) fn resolve(
         return Err(Problem::new("RefNotPermitted", message));
     }
     match backend_kind {
-        BackendKind::Service => service((facts, config), reads, from.kind, object, reference.port),
+        BackendKind::Service => service((facts, config), reads, from, object, reference.port),
         BackendKind::Backend | BackendKind::Nowhere => backend((facts, config), reads, from.kind, object),
     }
 }
@@ -123,7 +125,7 @@ pub(crate) fn may_use(facts: &Facts, route: &RouteKey, cluster: &str) -> bool {
 fn service(
     (facts, config): (&Facts, &Config),
     reads: &mut Reads,
-    route: RouteKind,
+    from: Referrer<'_>,
     object: NamespacedName,
     port: Option<u16>,
 ) -> Result<ClusterKey, Problem> {
@@ -142,17 +144,16 @@ fn service(
             return Err(Problem::new("UnsupportedValue", format!("Service {object}: {why}")));
         }
     }
+    let route = from.kind;
     let transport = transport_to(route);
     let Some(found) = service_port(service, port, transport) else {
         let wanted = transport.as_str().to_uppercase();
         return Err(not_found(format!("Service {object} has no {wanted} port {port}")));
     };
-    let tls = match route {
-        RouteKind::Http | RouteKind::Grpc => {
-            backend_tls::of_port(facts, reads, &object, found.name.as_deref())?
-        }
-        // What they carry is passed on as it is.
-        RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => None,
+    let tls = if from.protects {
+        backend_tls::of_port(facts, reads, &object, found.name.as_deref())?
+    } else {
+        None
     };
     let protocol = protocol(route, tls.is_some(), found.app_protocol.as_deref().into_iter())
         .map_err(|name| wrong_protocol(route, &format!("Service {object} port {port}"), name))?;
@@ -241,7 +242,7 @@ fn protocol<'a>(
 ) -> Result<Protocol, &'a str> {
     let mut protocol = match route {
         RouteKind::Udp => return Ok(Protocol::Udp),
-        RouteKind::Tcp | RouteKind::Tls => return Ok(Protocol::Http1),
+        RouteKind::Tcp | RouteKind::Tls => return Ok(Protocol::Tcp),
         RouteKind::Http => Protocol::Http1,
         RouteKind::Grpc => Protocol::H2c,
     };

@@ -20,6 +20,7 @@ use gatehouse_model::http::{
 use gatehouse_model::l4::Forward;
 use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 
+use crate::attach::{BoundListener, Site};
 use crate::backends::{ClusterKey, Referrer, resolve};
 use crate::config::Config;
 use crate::duration;
@@ -44,6 +45,30 @@ pub(crate) struct Lowered {
     pub(crate) needs_listener: bool,
     /// Where connections go, for the kinds that do not look into them; these have no `rules`.
     pub(crate) forward: Option<Arc<Forward>>,
+    /// The same where TLS that is passed on elsewhere ends at the listener, if that makes a difference.
+    pub(crate) decrypted: Option<Decrypted>,
+}
+
+/// What a TLSRoute does with connections whose TLS ends here: to its backends they are under TLS again if policies ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decrypted {
+    forward: Arc<Forward>,
+    unresolved: Option<Problem>,
+}
+
+impl Lowered {
+    /// Where the connections of a listener go.
+    pub(crate) fn forward_at(&self, site: &Site) -> Option<&Arc<Forward>> {
+        let decrypted = self.decrypted.as_ref().filter(|_| site.ends_tls);
+        decrypted.map(|decrypted| &decrypted.forward).or(self.forward.as_ref())
+    }
+
+    /// The first reference that does not resolve as one of these listeners needs it.
+    pub(crate) fn unresolved_at(&self, listeners: &[BoundListener]) -> Option<&Problem> {
+        let decrypts = listeners.iter().any(|listener| listener.site.ends_tls);
+        let decrypted = self.decrypted.as_ref().filter(|_| decrypts);
+        self.unresolved.as_ref().or_else(|| decrypted?.unresolved.as_ref())
+    }
 }
 
 /// Most rules and backends have no filters: they share one value.
@@ -97,6 +122,8 @@ pub(crate) struct Lowering<'a> {
     unresolved: Option<Problem>,
     unsupported: Vec<(u32, Problem)>,
     needs_listener: bool,
+    /// Whether policies can ask for TLS to backends: not under the client's own TLS, nor for datagrams.
+    protects: bool,
     rule: u32,
 }
 
@@ -111,6 +138,7 @@ impl<'a> Lowering<'a> {
             unresolved: None,
             unsupported: Vec::new(),
             needs_listener: false,
+            protects: matches!(key.kind, RouteKind::Http | RouteKind::Grpc | RouteKind::Tcp),
             rule: 0,
         }
     }
@@ -133,6 +161,7 @@ impl<'a> Lowering<'a> {
             unsupported: self.unsupported,
             needs_listener: self.needs_listener,
             forward: forward.map(Arc::new),
+            decrypted: None,
         }
     }
 
@@ -206,11 +235,10 @@ impl<'a> Lowering<'a> {
         reference: &BackendObjectReference,
         protocol: Option<Protocol>,
     ) -> Result<ClusterName, ()> {
-        let from = Referrer { namespace: &self.key.object.namespace, kind: self.key.kind };
+        let Self { key, protects, .. } = *self;
+        let from = Referrer { namespace: &key.object.namespace, kind: key.kind, protects };
         let resolved = resolve((self.facts, self.config), reads, from, reference);
-        if matches!(self.key.kind, RouteKind::Http | RouteKind::Grpc)
-            && let Some(service) = named_service(&self.key.object.namespace, reference)
-        {
+        if protects && let Some(service) = named_service(&self.key.object.namespace, reference) {
             self.told.extend(backend_tls::told(self.facts, reads, &service));
         }
         match resolved {

@@ -58,6 +58,7 @@ pub(crate) fn cluster(key: &ClusterKey) -> ClusterName {
     name.push_str(match key.protocol {
         Protocol::Http1 => "",
         Protocol::H2c => "/h2c",
+        Protocol::Tcp => "/tcp",
         Protocol::Udp => "/udp",
     });
     if let Some(tls) = &key.tls {

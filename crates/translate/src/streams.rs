@@ -11,6 +11,7 @@ use gatehouse_model::l4::Forward;
 use gatehouse_model::{Hostname, ListenerKey, RouteKey};
 
 use crate::attach::Bindings;
+use crate::http::Lowered;
 
 /// A claim to a server name; the smallest one has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,15 +38,16 @@ impl Streams {
         &mut self,
         graph: &mut Graph,
         route: &RouteKey,
-        claimed: Option<(&Bindings, &Arc<Forward>, Arc<str>)>,
+        claimed: Option<(&Bindings, &Lowered, Arc<str>)>,
     ) {
         let mut entries = Vec::new();
-        if let Some((bindings, forward, age)) = claimed {
+        if let Some((bindings, lowered, age)) = claimed {
             let mut listeners: Vec<_> = bindings.listeners().collect();
             // Two references may name one listener.
             listeners.sort_by(|a, b| a.site.key.cmp(&b.site.key));
             listeners.dedup_by(|a, b| a.site.key == b.site.key);
             for listener in listeners {
+                let Some(forward) = lowered.forward_at(&listener.site) else { continue };
                 for (host, own) in &listener.hosts {
                     let own = Reverse(own.specificity());
                     let claim = Claim { host: host.clone(), own, age: age.clone(), route: route.clone() };

@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gatehouse_engine::{Counters, Graph, Missing, Panicked, Stage, Tally};
-use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey};
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey, RouteKind};
 use rustc_hash::FxHashMap;
 
-use crate::attach::{Bindings, Points, bindings};
+use crate::attach::{Bindings, Points, Site, bindings};
 use crate::backends::{Assignment, ClusterKey};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
@@ -389,7 +389,7 @@ impl World {
         } = self;
         let bound = stages.bindings.peek(key).zip(stages.lowered.peek(key));
         let created = facts.routes.peek(key).map(|route| age(route.meta()));
-        let claimed = bound.zip(created).and_then(|((b, l), age)| Some((&**b, l.forward.as_ref()?, age)));
+        let claimed = bound.zip(created).map(|((b, l), age)| (&**b, &**l, age));
         streams.set(graph, key, claimed);
         let fragments = |context| stages.fragments.peek(&(key.clone(), context)).cloned();
         let placement = bound.map(|(b, l)| Placement {
@@ -409,7 +409,8 @@ impl World {
         clusters_used.set(key, uses);
         let mut told = BTreeMap::new();
         if let Some((bindings, lowered)) = bound.filter(|(_, lowered)| !lowered.told.is_empty()) {
-            for listener in bindings.listeners() {
+            let passes_on = |site: &Site| key.kind == RouteKind::Tls && !site.ends_tls;
+            for listener in bindings.listeners().filter(|listener| !passes_on(&listener.site)) {
                 let target = Target { kind: TargetKind::Gateway, object: listener.site.key.gateway.clone() };
                 let place = Place { target, section: None };
                 for (policy, outcome) in &lowered.told {

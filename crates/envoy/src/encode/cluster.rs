@@ -141,7 +141,7 @@ fn resolved(name: &str, hosts: &[(Arc<str>, u16)]) -> ClusterLoadAssignment {
 /// `None` for what is not HTTP.
 fn protocol_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
     let config = match protocol {
-        Protocol::Udp => return None,
+        Protocol::Tcp | Protocol::Udp => return None,
         Protocol::Http1 => ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()),
         Protocol::H2c => ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()),
     };

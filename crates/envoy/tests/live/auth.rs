@@ -69,7 +69,7 @@ async fn an_http_server_sees_the_request_and_decides() {
     let asked = denied.seen();
     assert_eq!((&*asked.path, &*asked.host), ("/check/private/x?status=401", HOST));
     for (name, value) in [("authorization", "secret"), ("x-team", "red"), ("x-other", ""), ("cookie", "")] {
-        let name = hyper_case(name);
+        let name = as_seen(name);
         assert_eq!(asked.headers.get(&name).map(|v| v.join(",")).unwrap_or_default(), value, "{name}");
     }
     let passed = send(&world, "/private/x", &headers).await;
@@ -220,7 +220,7 @@ async fn a_grpc_server_sees_the_headers_that_it_may_and_decides() {
     assert_eq!(world.log(), "");
 }
 
-fn hyper_case(name: &str) -> String {
+fn as_seen(name: &str) -> String {
     let capital = |part: &str| part[..1].to_ascii_uppercase() + &part[1..];
     name.split('-').map(capital).collect::<Vec<_>>().join("-")
 }

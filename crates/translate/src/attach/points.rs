@@ -28,6 +28,8 @@ pub(crate) struct Site {
     pub(crate) port: u16,
     pub(crate) transport: Transport,
     pub(crate) https: bool,
+    /// Whether the clients' TLS ends here.
+    pub(crate) ends_tls: bool,
 }
 
 impl Site {
@@ -45,6 +47,7 @@ impl Site {
             port: *port,
             transport: speaks.transport(),
             https: *speaks == Speaks::Https,
+            ends_tls: speaks.terminates(),
         }
     }
 

@@ -21,7 +21,6 @@ use crate::names;
 /// What is wrong with a route's rules.
 #[derive(Default)]
 struct Faults {
-    unresolved: Option<Problem>,
     /// Rules that cannot be served as written.
     broken: BTreeSet<u32>,
     message: Option<String>,
@@ -46,8 +45,7 @@ pub(crate) fn route(
         return Some(Value::Null);
     }
     let lowered = lowered.get(reads, key)?;
-    let mut faults =
-        Faults { unresolved: lowered.unresolved.clone(), rules: lowered.rules.len(), ..Faults::default() };
+    let mut faults = Faults { rules: lowered.rules.len(), ..Faults::default() };
     for (rule, problem) in &lowered.unsupported {
         faults.broken(*rule, &problem.message);
     }
@@ -59,7 +57,7 @@ pub(crate) fn route(
     let controller = config.controller_names.first()?;
     let mut parents = Vec::new();
     for parent in &bound.parents {
-        let mut conditions = faults.conditions(parent, generation);
+        let mut conditions = faults.conditions(parent, lowered.unresolved_at(&parent.listeners), generation);
         let refused = faults.refused.clone().map(Programmed::Refused);
         let programmed = refused.or_else(|| backends(facts, reads, parent, lowered));
         conditions.extend(programmed.map(|programmed| programmed.condition(generation)));
@@ -132,19 +130,19 @@ impl Faults {
         }
     }
 
-    fn conditions(&self, parent: &ParentBinding, generation: i64) -> Vec<Condition> {
+    fn conditions(
+        &self,
+        parent: &ParentBinding,
+        unresolved: Option<&Problem>,
+        generation: i64,
+    ) -> Vec<Condition> {
         let all_broken = !self.broken.is_empty() && self.broken.len() == self.rules;
         let message = self.message.as_deref().unwrap_or_default();
         let unsupported = all_broken.then(|| Problem::new("UnsupportedValue", message));
         let problem = parent.problem.as_ref().or(unsupported.as_ref());
         let mut conditions = vec![
             verdict("Accepted", problem, ("Accepted", "the route is attached"), generation),
-            verdict(
-                "ResolvedRefs",
-                self.unresolved.as_ref(),
-                ("ResolvedRefs", "all references resolve"),
-                generation,
-            ),
+            verdict("ResolvedRefs", unresolved, ("ResolvedRefs", "all references resolve"), generation),
         ];
         if problem.is_none() && !self.broken.is_empty() {
             let message = format!("Dropped Rule {message}");

@@ -21,9 +21,10 @@ const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// changes them first makes a new one ready and then moves requests over.
 pub(super) fn transport_socket(tls: &BackendTls, protocol: Protocol) -> TransportSocket {
     let alpn = match protocol {
-        // No policy asks for TLS over datagrams.
-        Protocol::Http1 | Protocol::Udp => "http/1.1",
-        Protocol::H2c => "h2",
+        Protocol::Http1 => Some("http/1.1"),
+        Protocol::H2c => Some("h2"),
+        // What is spoken is the client's affair.
+        Protocol::Tcp | Protocol::Udp => None,
     };
     let trusted = match &tls.authorities {
         Authorities::System => Specifier::Filename(SYSTEM_AUTHORITIES.to_owned()),
@@ -38,7 +39,7 @@ pub(super) fn transport_socket(tls: &BackendTls, protocol: Protocol) -> Transpor
                 tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
                 ..pb::TlsParameters::default()
             }),
-            alpn_protocols: vec![alpn.to_owned()],
+            alpn_protocols: alpn.map(str::to_owned).into_iter().collect(),
             validation_context_type: Some(ValidationContextType::ValidationContext(
                 pb::CertificateValidationContext {
                     trusted_ca: Some(DataSource { specifier: Some(trusted), ..DataSource::default() }),
