@@ -61,6 +61,7 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayRouteHostnameIntersectionPrecedence,
 	features.SupportGatewayStaticAddresses,
 	features.SupportListenerSet,
+	features.SupportGatewayListenerFilters,
 
 	features.SupportHTTPRouteDestinationPortMatching,
 	features.SupportHTTPRouteBackendRequestHeaderModification,
@@ -116,7 +117,6 @@ var later = map[features.FeatureName]string{
 	features.SupportGatewayBackendClientCertificate:                            laterIssue,
 	features.SupportGatewayFrontendClientCertificateValidation:                 laterIssue,
 	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback: laterIssue,
-	features.SupportGatewayListenerFilters:                                     laterIssue,
 	features.SupportGatewayAddressRoutability:                                  laterIssue,
 	features.SupportGatewayAddressRoutabilityCluster:                           laterIssue,
 	features.SupportMesh:                                                       "gatehouse is no mesh",

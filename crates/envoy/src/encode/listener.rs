@@ -32,6 +32,7 @@ use gatehouse_model::listener::{EnvoyListener, FilterChain, Handler, IpFamily, T
 use gatehouse_model::{Hostname, Transport};
 use prost::{Message, Name};
 
+use super::pre_routing::choose_route;
 use super::{access_log, ads, any, duration, extension, filter, socket, socket_address, stream, u32_value};
 
 const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
@@ -175,9 +176,11 @@ fn connection_manager(
     clients::apply(clients, manager)
 }
 
-/// Every filter that any route may switch on, in a fixed order.
+/// Every filter that any listener or route may switch on, in a fixed order.
 fn http_filters(clients: &ClientSettings) -> Vec<HttpFilter> {
-    vec![
+    let ahead_of_routes = filter::PRE_ROUTING.into_iter().map(|place| switchable(place, &by_route()));
+    let of_routes = [
+        switchable(filter::CHOOSE_ROUTE, &choose_route()),
         switchable(filter::CORS, &Cors::default()),
         // Its whole configuration is the route's: what it asks, of whom, and what it says of the request.
         switchable(filter::EXTERNAL_AUTH, &by_route()),
@@ -190,7 +193,8 @@ fn http_filters(clients: &ClientSettings) -> Vec<HttpFilter> {
             }))),
             ..HttpFilter::default()
         },
-    ]
+    ];
+    ahead_of_routes.chain(of_routes).collect()
 }
 
 fn switchable<M: Message + Name>(name: &str, config: &M) -> HttpFilter {

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{GatewayView, ListenerView, Problem};
 use crate::grants::GATEWAY_GROUP;
+use crate::http::guards::Guard;
 use crate::output::WatchKey;
 use crate::ports::{self, PortState};
 
@@ -22,6 +23,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) config: &'a Config,
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
+    pub(crate) guards: &'a Stage<ListenerKey, Arc<Guard>>,
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) ports: &'a Stage<PortKey, PortState>,
     pub(crate) attached: &'a Tally<RouteKey, Arc<ListenerKey>>,
@@ -77,7 +79,9 @@ impl<'a> Sources<'a> {
         let generation = listener.generation;
         let unresolved = self.unresolved(reads, listener);
         let programmed = self.programmed(reads, view, listener, unresolved.as_ref());
-        let not_accepted = listener.conflict.as_ref().or(listener.problem.as_ref());
+        let guard = self.guards.get(reads, &listener.key);
+        let refused = guard.and_then(|guard| guard.refused.as_ref());
+        let not_accepted = listener.conflict.as_ref().or(listener.problem.as_ref()).or(refused);
         let conditions = [
             verdict("Accepted", not_accepted, ("Accepted", "the listener is valid"), generation),
             conflicted(listener),
@@ -112,7 +116,9 @@ impl<'a> Sources<'a> {
             reads.hold();
             return kinds;
         };
-        kinds.or_else(|| certificates.problem.clone())
+        let guard = self.guards.get(reads, &listener.key);
+        let filters = guard.and_then(|guard| guard.unresolved.clone());
+        kinds.or_else(|| certificates.problem.clone()).or(filters)
     }
 
     fn programmed(
@@ -129,6 +135,9 @@ impl<'a> Sources<'a> {
         let unserved = view.problem.as_ref().filter(|_| !view.serves);
         if let Some(problem) = listener.problem.as_ref().or(unserved) {
             return invalid(&problem.message);
+        }
+        if let Some(problem) = self.filters_problem(reads, listener) {
+            return Programmed::No(problem);
         }
         let secrets = self.secrets(reads, listener);
         if listener.speaks.terminates() && secrets.is_empty() {
@@ -151,6 +160,16 @@ impl<'a> Sources<'a> {
             }
         });
         secrets.fold(held, Programmed::and)
+    }
+
+    /// Why all of its requests are refused ahead of routes.
+    fn filters_problem(self, reads: &mut Reads, listener: &ListenerView) -> Option<Problem> {
+        let guard = self.guards.get(reads, &listener.key)?;
+        if let Some(problem) = guard.refused.as_ref().or(guard.unresolved.as_ref()) {
+            return Some(Problem::new("Invalid", format!("every request is refused: {}", problem.message)));
+        }
+        let message = self.facts.quarantined.get(reads, &guard.fragment.as_ref()?.id)?;
+        Some(Problem::new("Invalid", format!("the proxy refused the listener's filters: {message}")))
     }
 
     /// The Secrets that a listener serves now, with their versions.

@@ -6,6 +6,7 @@
 //!
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
+mod listener_filters;
 mod rig;
 mod streams;
 #[path = "../support/mod.rs"]
