@@ -60,6 +60,8 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
 	features.SupportGatewayRouteHostnameIntersectionPrecedence,
 	features.SupportGatewayStaticAddresses,
+	features.SupportGatewayFrontendClientCertificateValidation,
+	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback,
 	features.SupportListenerSet,
 	features.SupportGatewayListenerFilters,
 
@@ -113,13 +115,11 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportClusterTrustBundle:                                         laterIssue,
-	features.SupportGatewayBackendClientCertificate:                            laterIssue,
-	features.SupportGatewayFrontendClientCertificateValidation:                 laterIssue,
-	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback: laterIssue,
-	features.SupportGatewayAddressRoutability:                                  laterIssue,
-	features.SupportGatewayAddressRoutabilityCluster:                           laterIssue,
-	features.SupportMesh:                                                       "gatehouse is no mesh",
+	features.SupportClusterTrustBundle:               laterIssue,
+	features.SupportGatewayBackendClientCertificate:  laterIssue,
+	features.SupportGatewayAddressRoutability:        laterIssue,
+	features.SupportGatewayAddressRoutabilityCluster: laterIssue,
+	features.SupportMesh:                             "gatehouse is no mesh",
 }
 
 func withoutCluster() map[features.FeatureName]string {

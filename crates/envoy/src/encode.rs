@@ -30,7 +30,7 @@ pub use host::{TableMode, route_table, status_host, virtual_host, virtual_host_n
 pub use listener::{Options, listener};
 pub use pre_routing::{PRE_ROUTING_FILTERS, PreRouting, answer_all, pre_routing};
 pub use route::{DEFAULT_TIMEOUT, Requests, RouteFragments, UNLIMITED, route};
-pub use secret::secret;
+pub use secret::{authorities, secret};
 
 /// Names of HTTP filters, in filter lists and in `typed_per_filter_config`.
 pub(crate) mod filter {

@@ -14,6 +14,7 @@
 //! no I/O, no clock, no randomness. A user's mistake is a value that ends in a condition.
 
 mod attach;
+mod authorities;
 mod backends;
 mod certificates;
 mod config;
@@ -38,7 +39,7 @@ pub use config::{Config, Hosting, PortSource, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId, Origin};
 pub use output::{
-    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource,
+    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, SecretKey,
     StatusChange, Watch, WatchKey, WatchState,
 };
 pub use world::{Texts, World};

@@ -17,6 +17,7 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey, 
 use rustc_hash::FxHashMap;
 
 use crate::attach::{Bindings, Points, Site, bindings};
+use crate::authorities::{GatewayPort, OfClients, of_clients};
 use crate::backends::{Assignment, ClusterKey};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
@@ -25,7 +26,7 @@ use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
 use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::guards::Guard;
 use crate::http::{Lowered, RedirectContext, lowered};
-use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, SecretKey};
 use crate::parameters::Settings;
 use crate::policies::{Outcomes, OutcomesOfUsers, Place, PolicyKind, Target, TargetKind};
 use crate::ports::{self, Emitted, PortState};
@@ -51,10 +52,11 @@ pub struct World {
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<User, ClusterKey>,
-    secrets_used: Uses<PortKey, NamespacedName>,
+    secrets_used: Uses<PortKey, SecretKey>,
     /// Derived keys of each source, so that those that vanish are run once more and go.
     listeners_of: Derived<NamespacedName, ListenerKey>,
     ports_of: Derived<NamespacedName, PortKey>,
+    checked_ports_of: Derived<NamespacedName, GatewayPort>,
     /// Of most routes this is the one view that no redirect asks for, and they are not listed.
     contexts_of: Derived<RouteKey, Option<RedirectContext>>,
     fleets: BTreeSet<FleetKey>,
@@ -78,6 +80,8 @@ struct Stages {
     classes: Stage<Arc<str>, ClassState>,
     gateways: Stage<NamespacedName, GatewayState>,
     pairs: Stage<NamespacedName, KeyPair>,
+    /// The authorities of the clients of ports where they are checked.
+    authorities: Stage<GatewayPort, Arc<OfClients>>,
     certificates: Stage<ListenerKey, Arc<Certificates>>,
     guards: Stage<ListenerKey, Arc<Guard>>,
     ports: Stage<PortKey, PortState>,
@@ -103,6 +107,7 @@ impl Stages {
             classes: Stage::new(graph, "classes"),
             gateways: Stage::new(graph, "gateways"),
             pairs: Stage::new(graph, "key_pairs"),
+            authorities: Stage::new(graph, "authorities"),
             certificates: Stage::new(graph, "certificates"),
             guards: Stage::new(graph, "guards"),
             ports: Stage::new(graph, "ports"),
@@ -160,6 +165,7 @@ impl World {
             secrets_used: Uses::default(),
             listeners_of: Derived::default(),
             ports_of: Derived::default(),
+            checked_ports_of: Derived::default(),
             contexts_of: Derived::default(),
             fleets: BTreeSet::new(),
             last_settings: FxHashMap::default(),
@@ -226,6 +232,7 @@ impl World {
         !self.stages.lowered.holding().any(concerns)
             && !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
             && !self.stages.guards.holding().any(|listener| listener.gateway == fleet.0)
+            && !self.stages.authorities.holding().any(|(gateway, _)| *gateway == fleet.0)
             && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
     }
 
@@ -317,6 +324,7 @@ impl World {
             .certificates
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
+        stages.authorities.settle(graph, |reads, key| of_clients(facts, &stages.gateways, reads, key));
         self.settle_guards(gateways);
     }
 
@@ -329,6 +337,10 @@ impl World {
         for listener in renew(&mut self.listeners_of, key, listeners) {
             self.stages.guards.mark(&mut self.graph, listener.clone());
             self.stages.certificates.mark(&mut self.graph, listener);
+        }
+        let checked = view.iter().flat_map(|v| v.checked_ports().map(|port| (key.clone(), port))).collect();
+        for port in renew(&mut self.checked_ports_of, key, checked) {
+            self.stages.authorities.mark(&mut self.graph, port);
         }
         for port in renew(&mut self.ports_of, key, port_keys) {
             self.stages.ports.mark(&mut self.graph, port);

@@ -44,6 +44,7 @@ impl World {
             certificates: &stages.certificates,
             guards: &stages.guards,
             pairs: &stages.pairs,
+            authorities: &stages.authorities,
             ports: &stages.ports,
             attached,
         };
