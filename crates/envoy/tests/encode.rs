@@ -309,7 +309,8 @@ fn listener_has_the_same_filters_whatever_its_routes() {
         protocol: AuthProtocol::Grpc { request_headers: vec![] },
         body_limit: 0,
     };
-    let ahead = vec![Arc::new(auth); encode::PRE_ROUTING_FILTERS];
+    let auth = Arc::new(auth);
+    let ahead: Vec<_> = std::iter::repeat_n(auth, encode::PRE_ROUTING_FILTERS).collect();
     let ahead = encode::pre_routing(&ahead).unwrap().bytes;
     let host = encode::virtual_host(&table(), &Hostname::Any, [&*ahead].into_iter());
     let host = readable(VIRTUAL_HOST, &host);

@@ -105,8 +105,8 @@ impl VirtualHosts {
     }
 
     fn guard_host(&mut self, graph: &mut Graph, host: HostKey) {
-        let rules = self.fragments.peek(&host);
-        let ruled = rules.is_some_and(|parts| parts.values().any(|part| part.rule().is_some()));
+        let parts = self.fragments.peek(&host);
+        let ruled = parts.is_some_and(|parts| parts.values().any(|part| part.rule().is_some()));
         let exists = ruled || self.bases.peek(&host).is_some();
         let guard = self.guards.of(&host).filter(|_| exists);
         let parts = guard.into_iter().flat_map(|guard| [guard, &self.guards.rest]);
