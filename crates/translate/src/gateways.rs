@@ -192,7 +192,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
     if class_problem.is_some() && !in_pods {
         return Some(GatewayState::NotOurs);
     }
-    let (addresses, address_problem) = lower::addresses(gateway);
+    let (addresses, address_problem) = lower::addresses(gateway, &config.hosting);
     let parameters = match class_problem {
         Some(Problem { reason, message }) => {
             Err(Problem::new(reason, format!("GatewayClass {class}: {message}")))
@@ -315,7 +315,7 @@ fn plan(
         ports: ports.keys().map(port).collect(),
         labels: infrastructure.map(|i| i.labels.clone()).unwrap_or_default(),
         annotations: infrastructure.map(|i| i.annotations.clone()).unwrap_or_default(),
-        addresses: lower::wanted_addresses(gateway),
+        addresses: lower::wanted_addresses(gateway, &config.hosting),
         parameters: parameters.map(|parameters| parameters.spec.clone()),
     }
 }

@@ -38,7 +38,7 @@ pub use config::{Config, Hosting, PortSource, SecretSource};
 pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
 pub use output::{
-    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource,
+    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, Routability,
     StatusChange, Watch, WatchKey, WatchState,
 };
 pub use world::{Texts, World};
