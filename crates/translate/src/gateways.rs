@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::attach::NamespacePolicy;
 use crate::config::{Config, Hosting};
-use crate::facts::{Facts, Socket, parent_of};
+use crate::facts::{DEFAULT_SCOPE, Facts, Socket, parent_of};
 use crate::output::{FleetPlan, FleetPort};
 use crate::parameters::{self, Parameters, Settings, Source};
 use crate::policies::client::{self, ClientPolicy, Declarer};
@@ -70,6 +70,8 @@ impl GatewayState {
 pub(crate) struct GatewayView {
     pub(crate) fleet: FleetKey,
     pub(crate) generation: i64,
+    /// Whether routes attach to it that do not name it.
+    pub(crate) is_default: bool,
     pub(crate) problem: Option<Problem>,
     /// Whether its listeners serve in spite of the problem.
     pub(crate) serves: bool,
@@ -213,6 +215,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
     Some(GatewayState::Ours(Arc::new(GatewayView {
         fleet: FleetKey(key.clone()),
         generation: gateway.metadata.generation,
+        is_default: gateway.spec.default_scope.as_deref() == Some(DEFAULT_SCOPE),
         problem: address_problem.or(parameters_problem),
         serves,
         plan,

@@ -35,6 +35,11 @@ pub(crate) fn gateway(
     let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
     let programmed = programmed_in_pods(owner_programmed(&all, generation), &pods, view);
     let mut conditions = vec![accepted, programmed];
+    let default = "routes with useDefaultGateways: All attach to this Gateway";
+    conditions.extend(
+        view.is_default
+            .then(|| Condition::new("DefaultGateway", true, "DefaultGateway", default, generation)),
+    );
     conditions.extend(view.parameters.as_ref().map(|parameters| pods.followed(parameters, generation)));
     let mut status = json!({
         "conditions": to_json(&conditions),
