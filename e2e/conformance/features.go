@@ -61,6 +61,8 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
 	features.SupportGatewayRouteHostnameIntersectionPrecedence,
 	features.SupportGatewayStaticAddresses,
+	features.SupportGatewayFrontendClientCertificateValidation,
+	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback,
 	features.SupportListenerSet,
 
 	features.SupportHTTPRouteDestinationPortMatching,
@@ -113,12 +115,10 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportClusterTrustBundle:                                         laterIssue,
-	features.SupportGatewayBackendClientCertificate:                            laterIssue,
-	features.SupportGatewayFrontendClientCertificateValidation:                 laterIssue,
-	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback: laterIssue,
-	features.SupportGatewayListenerFilters:                                     laterIssue,
-	features.SupportMesh:                                                       "gatehouse is no mesh",
+	features.SupportClusterTrustBundle:              laterIssue,
+	features.SupportGatewayBackendClientCertificate: laterIssue,
+	features.SupportGatewayListenerFilters:          laterIssue,
+	features.SupportMesh:                            "gatehouse is no mesh",
 }
 
 func withoutCluster() map[features.FeatureName]string {

@@ -28,7 +28,7 @@ pub use endpoint::endpoints;
 pub use host::{TableMode, route_table, status_host, virtual_host, virtual_host_name};
 pub use listener::{Options, listener};
 pub use route::{DEFAULT_TIMEOUT, Requests, RouteFragments, UNLIMITED, route};
-pub use secret::secret;
+pub use secret::{authorities, secret};
 
 /// Names of HTTP filters, in filter lists and in `typed_per_filter_config`.
 pub(crate) mod filter {

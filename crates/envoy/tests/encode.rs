@@ -263,7 +263,7 @@ fn listener_has_the_same_filters_whatever_its_routes() {
     let chain = FilterChain {
         name: "gw/https".into(),
         server_name: Hostname::parse("a.com"),
-        tls: Some(TlsTermination { secrets: vec![SecretName("s".into())] }),
+        tls: Some(TlsTermination { secrets: vec![SecretName("s".into())], clients: None }),
         handler: Handler::Http(table()),
         clients: Arc::default(),
     };

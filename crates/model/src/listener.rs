@@ -24,6 +24,17 @@ pub struct SecretName(pub Arc<str>);
 pub struct TlsTermination {
     /// Certificates; Envoy picks by SNI and key type among them.
     pub secrets: Vec<SecretName>,
+    /// Which certificates clients are asked for, if for any.
+    pub clients: Option<ClientCheck>,
+}
+
+/// A check of the certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientCheck {
+    /// Who signs them.
+    pub authorities: SecretName,
+    /// Whether clients without a certificate, or with one that is not valid, are served all the same.
+    pub lenient: bool,
 }
 
 /// What a filter chain does with connections.

@@ -1,4 +1,4 @@
-//! Certificates for tests, valid for a hundred years; their keys guard nothing.
+//! Certificates for tests, valid for a hundred years unless they say otherwise; their keys guard nothing.
 
 /// Certificate chain and private key, as PEM.
 pub type Pair = (&'static str, &'static str);
@@ -44,6 +44,27 @@ RvHq/vVGpD6r2QIgXI13IHSBlSkHJmwVHNYeuCJqyCWALbQg9M68m1pIAp8=
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgNx53HOzLVv8zEAUJ
 rJBzww5aAiqgfE1obvQZQq2k/a+hRANCAASW3C4fN3jiGQAP8xUTe22lx6oyY240
 7fMkCr4KgoP5BNyOA0ubrQPVgIuMAkYKZuFOt5ZdG3cwE8xw1u0DpgFS
+-----END PRIVATE KEY-----
+",
+);
+
+/// For `*.example.com`, and too old since 2020.
+pub const EXPIRED: Pair = (
+    "-----BEGIN CERTIFICATE-----
+MIIBeDCCAR2gAwIBAgIBATAKBggqhkjOPQQDAjAeMRwwGgYDVQQDDBNleHBpcmVk
+LmV4YW1wbGUuY29tMB4XDTIwMDEwMTAwMDAwMFoXDTIwMDEwMjAwMDAwMFowHjEc
+MBoGA1UEAwwTZXhwaXJlZC5leGFtcGxlLmNvbTBZMBMGByqGSM49AgEGCCqGSM49
+AwEHA0IABONulSS6FuMrDdmy6Mp/lFkCwlPccPoDggMrBa9FTg7YK5RTFmyeIAUX
+4whRzCbqqy5ZOewY+AGqNcU1Ow5QesSjTDBKMA8GA1UdEwEB/wQFMAMBAf8wGAYD
+VR0RBBEwD4INKi5leGFtcGxlLmNvbTAdBgNVHQ4EFgQU/OV9jLBAMULQ9WSi60st
+RZUSwvowCgYIKoZIzj0EAwIDSQAwRgIhANj9u5m+xHTLbS7DqU80BNhkY3m866FG
+VinXcspIBICCAiEAhaWV3j4U/sVR//PjYNOyMifH544BRzBLRcT55RjKREw=
+-----END CERTIFICATE-----
+",
+    "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgCkLgM+KaqSjfc+iv
+lAz9sxv3bOnRAzZGXnS2CBgfdd+hRANCAATjbpUkuhbjKw3ZsujKf5RZAsJT3HD6
+A4IDKwWvRU4O2CuUUxZsniAFF+MIUcwm6qsuWTnsGPgBqjXFNTsOUHrE
 -----END PRIVATE KEY-----
 ",
 );

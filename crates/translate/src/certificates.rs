@@ -15,7 +15,7 @@ use crate::facts::Facts;
 use crate::gateways::{GatewayState, ListenerView, Problem};
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
 use crate::names;
-use crate::output::Resource;
+use crate::output::{Resource, SecretKey};
 
 /// Certificates that can be served, and why others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,12 +105,21 @@ pub(crate) enum KeyPair {
     Unusable(Arc<str>),
 }
 
+impl KeyPair {
+    pub(crate) fn usable(&self) -> Option<&Arc<Resource>> {
+        match self {
+            Self::Usable(resource) => Some(resource),
+            Self::Unusable(_) => None,
+        }
+    }
+}
+
 /// Stage: a Secret as a key pair, checked once for all listeners that name it.
 pub(crate) fn key_pair(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> Option<KeyPair> {
     let secret = facts.secrets.get(reads, key)?;
     Some(match read_pair(secret) {
         Ok(pair) => {
-            let name = names::secret(key);
+            let name = names::secret(&SecretKey::Pair(key.clone()));
             let body = gatehouse_envoy::encode::secret(&name, &pair);
             KeyPair::Usable(Arc::new(Resource::new(ResourceType::Secret, name.0, body)))
         }

@@ -93,6 +93,13 @@ pub(crate) struct GatewayView {
     pub(crate) told: Told,
 }
 
+impl GatewayView {
+    /// Ports where clients must show certificates; one may come several times.
+    pub(crate) fn checked_ports(&self) -> impl Iterator<Item = u16> {
+        self.listeners.iter().filter(|l| l.usable() && l.check.is_some()).map(|l| l.port)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SetView {
     pub(crate) generation: i64,
@@ -104,6 +111,15 @@ pub(crate) struct PortView {
     pub(crate) family: Family,
     /// The listener of each hostname pattern; patterns on a port are distinct.
     pub(crate) hosts: BTreeMap<Hostname, Arc<ListenerView>>,
+}
+
+/// What becomes of clients who fail the check of their certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// They are rejected.
+    Strict,
+    /// They are served all the same.
+    Lenient,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +136,8 @@ pub(crate) struct ListenerView {
     pub(crate) invalid_kinds: Option<Arc<str>>,
     pub(crate) namespaces: NamespacePolicy,
     pub(crate) tls: Option<Arc<ListenerTLS>>,
+    /// Whether clients must show certificates (`spec.tls.frontend`).
+    pub(crate) check: Option<Check>,
     /// How its clients are treated.
     pub(crate) clients: Arc<ClientPolicy>,
     /// `HostnameConflict` or `ProtocolConflict`.

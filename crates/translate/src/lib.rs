@@ -14,6 +14,7 @@
 //! no I/O, no clock, no randomness. A user's mistake is a value that ends in a condition.
 
 mod attach;
+mod authorities;
 mod backends;
 mod certificates;
 mod config;
@@ -39,6 +40,6 @@ pub use facts::{Change, ObjectId};
 pub use fragments::{Fragment, FragmentId};
 pub use output::{
     ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, Routability,
-    StatusChange, Watch, WatchKey, WatchState,
+    SecretKey, StatusChange, Watch, WatchKey, WatchState,
 };
 pub use world::{Texts, World};

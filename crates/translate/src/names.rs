@@ -7,6 +7,7 @@ use gatehouse_model::listener::{SecretName, TableName};
 use gatehouse_model::{Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, Transport};
 
 use crate::backends::ClusterKey;
+use crate::output::SecretKey;
 
 /// `<gateway ns>/<gateway>/<port>/<tcp or udp>`, with the addresses when the Gateway names some.
 pub(crate) fn listener(key: &PortKey) -> Arc<str> {
@@ -83,9 +84,12 @@ pub(crate) fn backend(cluster: &str) -> Option<(BackendKind, NamespacedName)> {
     Some((kind, NamespacedName::new(parts.next()?, parts.next()?)))
 }
 
-/// `<ns>/<name>` of the Secret.
-pub(crate) fn secret(key: &NamespacedName) -> SecretName {
-    SecretName(key.to_string().into())
+/// `<ns>/<name>` of the Secret, or `<gateway ns>/<gateway>/<port>/clients`.
+pub(crate) fn secret(key: &SecretKey) -> SecretName {
+    SecretName(match key {
+        SecretKey::Pair(secret) => secret.to_string().into(),
+        SecretKey::Clients(gateway, port) => format!("{gateway}/{port}/clients").into(),
+    })
 }
 
 /// A hostname of an object; `None` for what an older schema may have let through and no proxy would take.

@@ -46,8 +46,27 @@ impl fmt::Debug for Resource {
 pub enum WatchKey {
     /// An Envoy listener with its route tables.
     Port(PortKey),
-    /// A Secret that listeners of a fleet serve.
-    Secret(FleetKey, NamespacedName),
+    /// A secret that listeners of a fleet name.
+    Secret(FleetKey, SecretKey),
+}
+
+/// What proxies get as a secret of its own, so that it can change without what names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SecretKey {
+    /// A certificate with its key, from the Secret of this name.
+    Pair(NamespacedName),
+    /// The authorities of the clients of a Gateway's port.
+    Clients(NamespacedName, u16),
+}
+
+/// As users know it.
+impl fmt::Display for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pair(secret) => write!(f, "certificate Secret {secret}"),
+            Self::Clients(_, port) => write!(f, "authorities of clients (spec.tls.frontend) on port {port}"),
+        }
+    }
 }
 
 impl WatchKey {

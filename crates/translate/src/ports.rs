@@ -7,15 +7,18 @@ use std::sync::Arc;
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::client::ConnectionSettings;
 use gatehouse_model::l4::Forward;
-use gatehouse_model::listener::{EnvoyListener, FilterChain, Handler, SecretName, TlsTermination};
+use gatehouse_model::listener::{
+    ClientCheck, EnvoyListener, FilterChain, Handler, SecretName, TlsTermination,
+};
 use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey, ResourceType};
 
+use crate::authorities::{GatewayPort, OfClients};
 use crate::certificates::{Certificates, KeyPair};
 use crate::config::Config;
 use crate::facts::Socket;
-use crate::gateways::{Family, GatewayState, GatewayView, ListenerView, PortView, Speaks};
+use crate::gateways::{Check, Family, GatewayState, GatewayView, ListenerView, PortView, Speaks};
 use crate::names;
-use crate::output::{Resource, Watch};
+use crate::output::{Resource, SecretKey, Watch};
 use crate::streams::Streams;
 
 pub(crate) use meanwhile::{Emitted, edges};
@@ -26,7 +29,7 @@ pub(crate) struct Port {
     pub(crate) listener: Arc<Resource>,
     /// What the listener says.
     pub(crate) layout: Arc<EnvoyListener>,
-    pub(crate) secrets: Vec<NamespacedName>,
+    pub(crate) secrets: Vec<SecretKey>,
     pub(crate) watch: Watch,
 }
 
@@ -54,6 +57,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
     /// The Secrets that hold certificates.
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
+    pub(crate) authorities: &'a Stage<GatewayPort, Arc<OfClients>>,
     pub(crate) streams: &'a Streams,
 }
 
@@ -110,7 +114,7 @@ fn chains(
     reads: &mut Reads,
     (key, view): (&PortKey, &GatewayView),
     port: &PortView,
-    secrets: &mut Vec<NamespacedName>,
+    secrets: &mut Vec<SecretKey>,
 ) -> Vec<FilterChain> {
     if port.family == Family::Http {
         let table = names::http_table(&key.fleet.0, key.port);
@@ -137,16 +141,10 @@ impl Sources<'_> {
         self,
         reads: &mut Reads,
         listener: &ListenerView,
-        secrets: &mut Vec<NamespacedName>,
+        secrets: &mut Vec<SecretKey>,
     ) -> Vec<FilterChain> {
-        let tls = if listener.speaks.terminates() {
-            let usable = self.usable_secrets(reads, listener);
-            let names: Vec<SecretName> = usable.iter().map(names::secret).collect();
-            secrets.extend(usable);
-            (!names.is_empty()).then_some(TlsTermination { secrets: names })
-        } else {
-            None
-        };
+        let tls =
+            if listener.speaks.terminates() { self.termination(reads, listener, secrets) } else { None };
         match listener.speaks {
             Speaks::Https => tls.map(|tls| https_chain(listener, tls)).into_iter().collect(),
             Speaks::TlsTerminate if tls.is_none() => Vec::new(),
@@ -155,13 +153,44 @@ impl Sources<'_> {
         }
     }
 
-    fn usable_secrets(self, reads: &mut Reads, listener: &ListenerView) -> Vec<NamespacedName> {
+    /// `None` when the listener cannot be served as it must be.
+    fn termination(
+        self,
+        reads: &mut Reads,
+        listener: &ListenerView,
+        secrets: &mut Vec<SecretKey>,
+    ) -> Option<TlsTermination> {
+        let usable = self.usable_secrets(reads, listener);
+        let names: Vec<SecretName> = usable.iter().map(names::secret).collect();
+        let clients = match listener.check {
+            Some(check) => Some((check, self.authorities_of_clients(reads, listener)?)),
+            None => None,
+        };
+        if names.is_empty() {
+            return None;
+        }
+        secrets.extend(usable);
+        secrets.extend(clients.iter().map(|(_, key)| key.clone()));
+        let check = |(check, key): (Check, SecretKey)| ClientCheck {
+            authorities: names::secret(&key),
+            lenient: check == Check::Lenient,
+        };
+        Some(TlsTermination { secrets: names, clients: clients.map(check) })
+    }
+
+    fn authorities_of_clients(self, reads: &mut Reads, listener: &ListenerView) -> Option<SecretKey> {
+        let port = (listener.key.gateway.clone(), listener.port);
+        self.authorities.get(reads, &port)?.secret.as_ref()?;
+        Some(SecretKey::Clients(port.0, port.1))
+    }
+
+    fn usable_secrets(self, reads: &mut Reads, listener: &ListenerView) -> Vec<SecretKey> {
         let certificates = self.certificates.get(reads, &listener.key);
         let usable = certificates.iter().flat_map(|certificates| &certificates.usable);
         // While a listener waits for a Secret that is not known, its last certificates stand here, and may be gone.
         let exists =
             |secret: &&NamespacedName| matches!(self.pairs.get(reads, secret), Some(KeyPair::Usable(_)));
-        usable.filter(exists).cloned().collect()
+        usable.filter(exists).cloned().map(SecretKey::Pair).collect()
     }
 
     /// A chain for each server name of the routes. The listener's own name has one even without a route: no wider
@@ -226,7 +255,7 @@ fn build(
     key: &PortKey,
     view: &GatewayView,
     mut chains: Vec<FilterChain>,
-    mut secrets: Vec<NamespacedName>,
+    mut secrets: Vec<SecretKey>,
 ) -> Port {
     chains.sort_by(|a, b| a.name.cmp(&b.name));
     secrets.sort();

@@ -16,6 +16,7 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, PortKey, RouteKey, 
 use rustc_hash::FxHashMap;
 
 use crate::attach::{Bindings, Points, Site, bindings};
+use crate::authorities::{GatewayPort, OfClients, of_clients};
 use crate::backends::{Assignment, ClusterKey};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
@@ -23,7 +24,7 @@ use crate::facts::{Change, Facts, age};
 use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
 use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::{Lowered, RedirectContext, lowered};
-use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource};
+use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, SecretKey};
 use crate::parameters::Settings;
 use crate::policies::{Outcomes, OutcomesOfRoutes, Place, PolicyKind, Target, TargetKind};
 use crate::ports::{self, Emitted, PortState};
@@ -49,10 +50,11 @@ pub struct World {
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<RouteKey, ClusterKey>,
-    secrets_used: Uses<PortKey, NamespacedName>,
+    secrets_used: Uses<PortKey, SecretKey>,
     /// Derived keys of each source, so that those that vanish are run once more and go.
     listeners_of: Derived<NamespacedName, ListenerKey>,
     ports_of: Derived<NamespacedName, PortKey>,
+    checked_ports_of: Derived<NamespacedName, GatewayPort>,
     /// Of most routes this is the one view that no redirect asks for, and they are not listed.
     contexts_of: Derived<RouteKey, Option<RedirectContext>>,
     fleets: BTreeSet<FleetKey>,
@@ -76,6 +78,8 @@ struct Stages {
     classes: Stage<Arc<str>, ClassState>,
     gateways: Stage<NamespacedName, GatewayState>,
     pairs: Stage<NamespacedName, KeyPair>,
+    /// The authorities of the clients of ports where they are checked.
+    authorities: Stage<GatewayPort, Arc<OfClients>>,
     certificates: Stage<ListenerKey, Arc<Certificates>>,
     ports: Stage<PortKey, PortState>,
     bindings: Stage<RouteKey, Arc<Bindings>>,
@@ -100,6 +104,7 @@ impl Stages {
             classes: Stage::new(graph, "classes"),
             gateways: Stage::new(graph, "gateways"),
             pairs: Stage::new(graph, "key_pairs"),
+            authorities: Stage::new(graph, "authorities"),
             certificates: Stage::new(graph, "certificates"),
             ports: Stage::new(graph, "ports"),
             bindings: Stage::new(graph, "bindings"),
@@ -156,6 +161,7 @@ impl World {
             secrets_used: Uses::default(),
             listeners_of: Derived::default(),
             ports_of: Derived::default(),
+            checked_ports_of: Derived::default(),
             contexts_of: Derived::default(),
             fleets: BTreeSet::new(),
             last_settings: FxHashMap::default(),
@@ -221,6 +227,7 @@ impl World {
         };
         !self.stages.lowered.holding().any(concerns)
             && !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
+            && !self.stages.authorities.holding().any(|(gateway, _)| *gateway == fleet.0)
             && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
     }
 
@@ -312,6 +319,7 @@ impl World {
             .certificates
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
+        stages.authorities.settle(graph, |reads, key| of_clients(facts, &stages.gateways, reads, key));
     }
 
     /// Follows a Gateway's listeners and ports as they come and go.
@@ -322,6 +330,10 @@ impl World {
         let port_keys: BTreeSet<_> = view.iter().flat_map(|v| ports::keys(v)).collect();
         for listener in renew(&mut self.listeners_of, key, listeners) {
             self.stages.certificates.mark(&mut self.graph, listener);
+        }
+        let checked = view.iter().flat_map(|v| v.checked_ports().map(|port| (key.clone(), port))).collect();
+        for port in renew(&mut self.checked_ports_of, key, checked) {
+            self.stages.authorities.mark(&mut self.graph, port);
         }
         for port in renew(&mut self.ports_of, key, port_keys) {
             self.stages.ports.mark(&mut self.graph, port);

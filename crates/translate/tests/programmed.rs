@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gatehouse_model::NamespacedName;
 use gatehouse_testkit::certificates::{FIRST, Pair, SECOND};
-use gatehouse_translate::{Config, WatchKey, WatchState};
+use gatehouse_translate::{Config, SecretKey, WatchKey, WatchState};
 use serde_json::{Value, json};
 use support::scene::{SCENE, Scene, fleet};
 
@@ -24,7 +24,7 @@ fn secret(name: &str, (chain, key): Pair) -> Value {
 }
 
 fn key(name: &str) -> WatchKey {
-    WatchKey::Secret(fleet(), NamespacedName::new("default", name))
+    WatchKey::Secret(fleet(), SecretKey::Pair(NamespacedName::new("default", name)))
 }
 
 /// A Gateway with HTTPS listeners `a` and `b`, each with a certificate of its own.

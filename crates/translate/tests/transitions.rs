@@ -275,3 +275,80 @@ fn changes_until_a_fleet_is_settled_add_up_to_a_complete_first_commit() {
         (once.upserts, once.removals, once.watches)
     );
 }
+
+/// An HTTPS listener whose clients are checked by the authorities in ConfigMap `ca`.
+fn checked(scene: &Scene) -> Value {
+    let mut gateway = scene.document("Gateway");
+    gateway["spec"]["listeners"] = json!([{ "name": "https", "port": 443, "protocol": "HTTPS",
+        "tls": { "certificateRefs": [{ "name": "cert" }] } }]);
+    gateway["spec"]["tls"] = json!({ "frontend": { "default": { "validation": {
+        "caCertificateRefs": [{ "group": "", "kind": "ConfigMap", "name": "ca" }] } } } });
+    gateway
+}
+
+fn pair_and_authorities() -> (Value, Value) {
+    let (chain, key) = gatehouse_testkit::certificates::FIRST;
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "cert" },
+        "stringData": { "tls.crt": chain, "tls.key": key } });
+    let authorities = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "ca" },
+        "data": { "ca.crt": chain } });
+    (secret, authorities)
+}
+
+#[test]
+fn other_authorities_of_clients_change_a_secret_and_no_listener() {
+    let mut scene = Scene::new();
+    let (pair, mut authorities) = pair_and_authorities();
+    scene.put(pair);
+    scene.put(authorities.clone());
+    scene.put(checked(&scene));
+    scene.settle();
+    let before = scene.picture.clone();
+
+    authorities["data"]["ca.crt"] = json!(gatehouse_testkit::certificates::SECOND.0);
+    scene.put(authorities.clone());
+    let outputs = scene.settle();
+    let change = &outputs.fleets[&fleet()];
+    let names: Vec<_> = change.upserts.iter().map(|resource| (resource.kind, &*resource.name)).collect();
+    assert_eq!(names, [(ResourceType::Secret, "default/gw/443/clients")]);
+    assert_eq!(change.removals, []);
+
+    authorities["data"]["ca.crt"] = json!("none");
+    scene.put(authorities);
+    scene.settle();
+    assert!(!scene.has(ResourceType::Listener) && !scene.has(ResourceType::Secret), "nobody may be let in");
+    scene.put(pair_and_authorities().1);
+    scene.settle();
+    assert_eq!(scene.picture, before);
+}
+
+#[test]
+fn port_is_closed_until_the_authorities_of_its_clients_are_known() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    let (pair, authorities) = pair_and_authorities();
+    let gateway = checked(&scene);
+    let mut open = gateway.clone();
+    open["spec"]["tls"] = json!({});
+    scene.put(pair);
+    scene.put(open);
+    scene.settle();
+    assert!(scene.has(ResourceType::Listener));
+    let before = scene.picture.clone();
+
+    scene.put(gateway);
+    scene.settle();
+    assert_eq!(scene.world.take_config_map_wants(), [(NamespacedName::new("default", "ca"), true)]);
+    assert!(!scene.has(ResourceType::Listener), "who was asked for nothing must not be let in");
+    assert!(!scene.world.is_settled(&fleet()));
+    assert_eq!(scene.picture.statuses, before.statuses, "nothing is said before it is known");
+    scene.put(authorities.clone());
+    scene.settle();
+    assert!(scene.has(ResourceType::Listener) && scene.world.is_settled(&fleet()));
+    let checked = scene.picture.clone();
+
+    // Who lost sight of them keeps them.
+    scene.world.apply(Change::Forget(objects::written(authorities).key()));
+    scene.settle();
+    assert_eq!(scene.picture, checked);
+}

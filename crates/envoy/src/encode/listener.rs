@@ -26,13 +26,22 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     http_filter,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    certificate_validation_context::TrustChainVerification,
+    common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+};
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use gatehouse_model::client::{ClientSettings, TlsOptions};
-use gatehouse_model::listener::{EnvoyListener, FilterChain, Handler, IpFamily, TableName, TlsTermination};
+use gatehouse_model::listener::{
+    ClientCheck, EnvoyListener, FilterChain, Handler, IpFamily, TableName, TlsTermination,
+};
 use gatehouse_model::{Hostname, Transport};
 use prost::{Message, Name};
 
-use super::{access_log, ads, any, duration, extension, filter, socket, socket_address, stream, u32_value};
+use super::secret::sds;
+use super::{
+    access_log, ads, any, bool_value, duration, extension, filter, socket, socket_address, stream, u32_value,
+};
 
 const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
 
@@ -216,22 +225,37 @@ fn transport_socket(
     options: &TlsOptions,
     alpn: Vec<String>,
 ) -> TransportSocket {
-    let secrets = termination
-        .secrets
-        .iter()
-        .map(|name| tls::SdsSecretConfig { name: name.0.to_string(), sds_config: Some(ads()) })
-        .collect();
+    let clients = termination.clients.as_ref();
     let context = tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
             tls_params: Some(clients::tls_parameters(options)),
             alpn_protocols: alpn,
-            tls_certificate_sds_secret_configs: secrets,
+            tls_certificate_sds_secret_configs: termination.secrets.iter().map(sds).collect(),
+            validation_context_type: clients.map(check),
             ..tls::CommonTlsContext::default()
         }),
+        require_client_certificate: clients.filter(|check| !check.lenient).map(|_| bool_value(true)),
         ..tls::DownstreamTlsContext::default()
     };
     TransportSocket {
         name: "envoy.transport_sockets.tls".to_owned(),
         config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
     }
+}
+
+/// What is the check's stands here, the authorities are a secret: other ones change no listener.
+fn check(check: &ClientCheck) -> ValidationContextType {
+    let authorities = sds(&check.authorities);
+    if !check.lenient {
+        return ValidationContextType::ValidationContextSdsSecretConfig(authorities);
+    }
+    let default = tls::CertificateValidationContext {
+        trust_chain_verification: TrustChainVerification::AcceptUntrusted.into(),
+        ..tls::CertificateValidationContext::default()
+    };
+    ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(default),
+        validation_context_sds_secret_config: Some(authorities),
+        ..CombinedCertificateValidationContext::default()
+    })
 }

@@ -6,6 +6,17 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 use gatehouse_model::listener::{SecretName, TlsCertificate};
 use prost::Message;
 
+use super::ads;
+
+/// A `Secret` with the authorities that certificates must be signed by, as PEM.
+pub fn authorities(name: &SecretName, pem: &str) -> Bytes {
+    let context = tls::CertificateValidationContext {
+        trusted_ca: Some(inline(pem.as_bytes())),
+        ..tls::CertificateValidationContext::default()
+    };
+    secret_of(name, tls::secret::Type::ValidationContext(context))
+}
+
 /// A `Secret` with a certificate chain and its key.
 pub fn secret(name: &SecretName, certificate: &TlsCertificate) -> Bytes {
     let pair = tls::TlsCertificate {
@@ -13,9 +24,16 @@ pub fn secret(name: &SecretName, certificate: &TlsCertificate) -> Bytes {
         private_key: Some(inline(&certificate.key)),
         ..tls::TlsCertificate::default()
     };
-    let secret =
-        tls::Secret { name: name.0.to_string(), r#type: Some(tls::secret::Type::TlsCertificate(pair)) };
-    secret.encode_to_vec().into()
+    secret_of(name, tls::secret::Type::TlsCertificate(pair))
+}
+
+fn secret_of(name: &SecretName, content: tls::secret::Type) -> Bytes {
+    tls::Secret { name: name.0.to_string(), r#type: Some(content) }.encode_to_vec().into()
+}
+
+/// A secret by its name.
+pub(super) fn sds(name: &SecretName) -> tls::SdsSecretConfig {
+    tls::SdsSecretConfig { name: name.0.to_string(), sds_config: Some(ads()) }
 }
 
 fn inline(bytes: &[u8]) -> DataSource {

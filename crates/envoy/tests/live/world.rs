@@ -234,7 +234,7 @@ fn set_tls(ads: &Ads, port: u16, sites: &[TlsSite]) {
         let secret = SecretName(format!("secret/{name}").into());
         set(ads, ads::RDS, &table.0, encode::route_table(&table, encode::TableMode::Inline(&site.hosts)));
         set(ads, ads::SDS, &secret.0, encode::secret(&secret, &site.certificate));
-        let tls = Some(TlsTermination { secrets: vec![secret] });
+        let tls = Some(TlsTermination { secrets: vec![secret], clients: None });
         chains.push(FilterChain {
             name,
             server_name: site.server_name.clone(),

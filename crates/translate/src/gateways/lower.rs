@@ -9,8 +9,9 @@ use gatehouse_api::types::{
 };
 use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
 
-use super::{ListenerView, Problem, Speaks};
+use super::{Check, ListenerView, Problem, Speaks};
 use crate::attach::NamespacePolicy;
+use crate::authorities;
 use crate::config::Hosting;
 use crate::grants::GATEWAY_GROUP;
 use crate::names;
@@ -106,9 +107,10 @@ fn listener(
             listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()),
         ),
         tls: listener.tls.clone().map(Arc::new),
+        check: (speaks == Speaks::Https).then(|| check(gateway, listener.port)).flatten(),
         clients: Arc::default(),
         conflict: None,
-        problem: unsupported(gateway, listener),
+        problem: unsupported(listener),
     }
 }
 
@@ -124,7 +126,7 @@ fn hostname(listener: &Listener) -> Option<Hostname> {
 }
 
 /// What the listener asks for and we do not do; nothing is ignored in silence.
-fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
+fn unsupported(listener: &Listener) -> Option<Problem> {
     match &listener.protocol {
         Protocol::Other(other) => {
             let message = format!("protocol {other} is not supported; use HTTP, HTTPS, TLS, TCP or UDP");
@@ -147,20 +149,12 @@ fn unsupported(gateway: &Gateway, listener: &Listener) -> Option<Problem> {
     }
     let passthrough =
         listener.tls.as_ref().is_some_and(|tls| tls.mode.as_ref().is_some_and(|m| *m != TLSMode::Terminate));
-    if passthrough {
-        return Some(Problem::new("UnsupportedValue", "an HTTPS listener needs tls.mode Terminate"));
-    }
-    // Serving without the asked-for client validation would be an open door.
-    let validates =
-        gateway.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref()).is_some_and(
-            |frontend| match frontend.per_port.iter().find(|p| p.port == listener.port) {
-                Some(port) => port.tls.validation.is_some(),
-                None => frontend.default.validation.is_some(),
-            },
-        );
-    validates.then(|| {
-        Problem::new("UnsupportedValue", "client certificate validation (spec.tls.frontend) is not supported")
-    })
+    passthrough.then(|| Problem::new("UnsupportedValue", "an HTTPS listener needs tls.mode Terminate"))
+}
+
+fn check(gateway: &Gateway, port: u16) -> Option<Check> {
+    let validation = authorities::validation(gateway, port)?;
+    Some(if authorities::lenient(validation) { Check::Lenient } else { Check::Strict })
 }
 
 /// Kinds that may attach: those the protocol carries, narrowed by `allowedRoutes.kinds`.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    BackendTLSPolicy, BackendTLSPolicySpec, LocalObjectReference, PolicyTarget, SecretBytes, SubjectAltName,
+    BackendTLSPolicy, BackendTLSPolicySpec, LocalObjectReference, PolicyTarget, SubjectAltName,
     TargetSelector,
 };
 use gatehouse_engine::Reads;
@@ -13,12 +13,10 @@ use gatehouse_model::NamespacedName;
 use gatehouse_model::backend::{AltName, Authorities, BackendTls};
 
 use super::{Attached, Outcome, Policy, Target, TargetKind};
-use crate::certificates::authorities;
+use crate::authorities::{self, Bundle};
 use crate::facts::Facts;
 use crate::gateways::Problem;
-
-/// The key of a ConfigMap or Secret that holds authorities.
-const CA_KEY: &str = "ca.crt";
+use crate::grants::GroupKind;
 
 impl Policy for BackendTLSPolicy {
     const SELECTS: bool = false;
@@ -144,48 +142,20 @@ fn bundle(
     reads: &mut Reads,
     policy: &BackendTLSPolicy,
 ) -> Result<(Authorities, Option<Problem>), Refused> {
-    let mut pem = String::new();
-    let mut unresolved = None;
-    for reference in &policy.spec.validation.ca_certificate_refs {
-        match certificates(facts, reads, policy.metadata.namespace(), reference) {
-            Ok(text) => pem.push_str(&text),
-            Err(problem) => drop(unresolved.get_or_insert(problem)),
-        }
-    }
+    let references = policy.spec.validation.ca_certificate_refs.iter();
+    let Bundle { pem, unresolved } = references
+        .map(|LocalObjectReference { group, kind, name }| {
+            let key = NamespacedName::new(policy.metadata.namespace(), name.as_str());
+            authorities::held_by(facts, reads, GroupKind { group, kind }, &key).map_err(|why| match why {
+                authorities::Refused::Kind(message) => Problem::new("InvalidKind", message),
+                authorities::Refused::Content(message) => Problem::new("InvalidCACertificateRef", message),
+            })
+        })
+        .collect();
     if pem.is_empty() {
         let why =
             unresolved.as_ref().map_or("caCertificateRefs is empty", |problem: &Problem| &*problem.message);
         return Err(Refused { accepted: Problem::new("NoValidCACertificate", why), unresolved });
     }
     Ok((Authorities::Bundle(pem.into()), unresolved))
-}
-
-fn certificates(
-    facts: &Facts,
-    reads: &mut Reads,
-    namespace: &str,
-    reference: &LocalObjectReference,
-) -> Result<String, Problem> {
-    let LocalObjectReference { group, kind, name } = reference;
-    let key = NamespacedName::new(namespace, name.as_str());
-    let invalid = |why: String| Problem::new("InvalidCACertificateRef", format!("{kind} {key}: {why}"));
-    let absent = || invalid("it does not exist".to_owned());
-    let text = match (group.as_str(), kind.as_str()) {
-        ("", "ConfigMap") => {
-            let object = facts.config_maps.want(reads, &key).ok_or_else(absent)?;
-            object.data.get(CA_KEY).cloned()
-        }
-        ("", "Secret") => {
-            let object = facts.secrets.want(reads, &key).ok_or_else(absent)?;
-            let bytes = object.data.get(CA_KEY).map(SecretBytes::expose);
-            bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        }
-        _ => {
-            let message =
-                format!("caCertificateRefs {name}: kind {kind} of group {group:?} is not supported");
-            return Err(Problem::new("InvalidKind", message));
-        }
-    };
-    let text = text.ok_or_else(|| invalid(format!("key {CA_KEY} is missing")))?;
-    authorities(text.as_bytes()).map_err(|why| invalid(format!("{CA_KEY} {why}")))
 }

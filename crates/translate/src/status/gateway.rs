@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::listener::{ADDRESS_NOT_USABLE, Entry, PENDING, Programmed, Sources};
 use super::{parameters_followed, to_json, verdict};
+use crate::authorities;
 use crate::config::Hosting;
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
@@ -20,7 +21,7 @@ pub(crate) fn gateway(
     reads: &mut Reads,
     key: &NamespacedName,
 ) -> Option<Value> {
-    sources.facts.gateways.get(reads, key)?;
+    let object = sources.facts.gateways.get(reads, key)?;
     // One whose ports were not asked about yet has no state: it is looked at again when it has.
     let Some(view) = gateways.get(reads, key).and_then(GatewayState::view) else { return Some(Value::Null) };
     let all = entries(sources, reads, view, |_| true);
@@ -40,6 +41,11 @@ pub(crate) fn gateway(
         view.is_default
             .then(|| Condition::new("DefaultGateway", true, "DefaultGateway", default, generation)),
     );
+    if authorities::is_lenient(object) {
+        let message = "clients without a valid certificate are served where spec.tls.frontend says AllowInsecureFallback";
+        let kind = "InsecureFrontendValidationMode";
+        conditions.push(Condition::new(kind, true, "ConfigurationChanged", message, generation));
+    }
     conditions.extend(view.parameters.as_ref().map(|parameters| pods.followed(parameters, generation)));
     let mut status = json!({
         "conditions": to_json(&conditions),

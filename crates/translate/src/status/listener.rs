@@ -8,12 +8,13 @@ use gatehouse_model::{ListenerKey, NamespacedName, PortKey, RouteKey};
 use serde_json::{Value, json};
 
 use super::{to_json, verdict};
+use crate::authorities::{GatewayPort, OfClients};
 use crate::certificates::{Certificates, KeyPair};
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{GatewayView, ListenerView, Problem};
 use crate::grants::GATEWAY_GROUP;
-use crate::output::WatchKey;
+use crate::output::{SecretKey, WatchKey};
 use crate::ports::{self, PortState};
 
 /// What listener entries are made from.
@@ -23,6 +24,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) config: &'a Config,
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
+    pub(crate) authorities: &'a Stage<GatewayPort, Arc<OfClients>>,
     pub(crate) ports: &'a Stage<PortKey, PortState>,
     pub(crate) attached: &'a Tally<RouteKey, Arc<ListenerKey>>,
 }
@@ -75,9 +77,11 @@ impl Entry {
 impl<'a> Sources<'a> {
     pub(super) fn entry(self, reads: &mut Reads, view: &GatewayView, listener: &ListenerView) -> Entry {
         let generation = listener.generation;
-        let unresolved = self.unresolved(reads, listener);
+        let clients = self.clients(reads, listener);
+        let unresolved = self.unresolved(reads, listener, clients);
         let programmed = self.programmed(reads, view, listener, unresolved.as_ref());
-        let not_accepted = listener.conflict.as_ref().or(listener.problem.as_ref());
+        let untrusting = no_authority(clients);
+        let not_accepted = listener.conflict.as_ref().or(listener.problem.as_ref()).or(untrusting.as_ref());
         let conditions = [
             verdict("Accepted", not_accepted, ("Accepted", "the listener is valid"), generation),
             conflicted(listener),
@@ -105,14 +109,31 @@ impl<'a> Sources<'a> {
         }
     }
 
-    fn unresolved(self, reads: &mut Reads, listener: &ListenerView) -> Option<Problem> {
+    /// The authorities of a listener's clients, where they are checked.
+    fn clients(self, reads: &mut Reads, listener: &ListenerView) -> Option<&'a OfClients> {
+        listener.check.filter(|_| listener.usable())?;
+        let authorities = self.authorities.get(reads, &(listener.key.gateway.clone(), listener.port));
+        if authorities.is_none() {
+            // What they stand in is not known yet: the last status stays.
+            reads.hold();
+        }
+        authorities.map(|authorities| &**authorities)
+    }
+
+    fn unresolved(
+        self,
+        reads: &mut Reads,
+        listener: &ListenerView,
+        clients: Option<&OfClients>,
+    ) -> Option<Problem> {
         let kinds = listener.invalid_kinds.clone().map(|message| Problem::new("InvalidRouteKinds", message));
         let Some(certificates) = self.certificates.get(reads, &listener.key) else {
             // Its Secrets are not known yet: the last status stays.
             reads.hold();
             return kinds;
         };
-        kinds.or_else(|| certificates.problem.clone())
+        let unresolved = kinds.or_else(|| certificates.problem.clone());
+        unresolved.or_else(|| clients?.unresolved.clone())
     }
 
     fn programmed(
@@ -130,9 +151,16 @@ impl<'a> Sources<'a> {
         if let Some(problem) = listener.problem.as_ref().or(unserved) {
             return invalid(&problem.message);
         }
-        let secrets = self.secrets(reads, listener);
+        let mut secrets = self.secrets(reads, listener);
         if listener.speaks.terminates() && secrets.is_empty() {
             return invalid(unresolved.map_or("the listener has no usable certificate", |p| &p.message));
+        }
+        if listener.check.is_some() {
+            let Some(authorities) = self.clients(reads, listener).and_then(|c| c.secret.as_ref()) else {
+                return invalid(unresolved.map_or("nobody signs certificates of clients", |p| &p.message));
+            };
+            let key = SecretKey::Clients(listener.key.gateway.clone(), listener.port);
+            secrets.push((key, &authorities.version));
         }
         let key = ports::key(view, listener.socket());
         let Some(port) = self.ports.get(reads, &key).and_then(PortState::serving) else {
@@ -141,12 +169,11 @@ impl<'a> Sources<'a> {
         let digest = &port.watch.digest;
         let held = self.held(reads, &WatchKey::Port(key), digest, view.generation);
         let secrets = secrets.iter().map(|(secret, digest)| {
-            let watch = WatchKey::Secret(view.fleet.clone(), (*secret).clone());
+            let watch = WatchKey::Secret(view.fleet.clone(), secret.clone());
             match self.held(reads, &watch, digest, view.generation) {
-                Programmed::No(problem) => Programmed::No(Problem::new(
-                    problem.reason,
-                    format!("certificate Secret {secret}: {}", problem.message),
-                )),
+                Programmed::No(problem) => {
+                    Programmed::No(Problem::new(problem.reason, format!("{secret}: {}", problem.message)))
+                }
                 yes @ Programmed::Yes { .. } => yes,
             }
         });
@@ -154,12 +181,12 @@ impl<'a> Sources<'a> {
     }
 
     /// The Secrets that a listener serves now, with their versions.
-    fn secrets(self, reads: &mut Reads, listener: &ListenerView) -> Vec<(&'a NamespacedName, &'a Arc<str>)> {
+    fn secrets(self, reads: &mut Reads, listener: &ListenerView) -> Vec<(SecretKey, &'a Arc<str>)> {
         let certificates = self.certificates.get(reads, &listener.key);
         let usable = certificates.iter().flat_map(|certificates| &certificates.usable);
-        let version = |secret| match self.pairs.get(reads, secret) {
-            Some(KeyPair::Usable(resource)) => Some((secret, &resource.version)),
-            _ => None,
+        let version = |secret: &NamespacedName| {
+            let resource = self.pairs.get(reads, secret)?.usable()?;
+            Some((SecretKey::Pair(secret.clone()), &resource.version))
         };
         usable.filter_map(version).collect()
     }
@@ -180,6 +207,13 @@ impl<'a> Sources<'a> {
             None => Programmed::No(Problem::new(PENDING, "waiting for a proxy to acknowledge")),
         }
     }
+}
+
+/// A listener whose clients nobody may vouch for is none.
+fn no_authority(clients: Option<&OfClients>) -> Option<Problem> {
+    let clients = clients.filter(|clients| clients.secret.is_none())?;
+    let why = clients.unresolved.as_ref().map_or("caCertificateRefs is empty", |problem| &*problem.message);
+    Some(Problem::new("NoValidCACertificate", why))
 }
 
 fn conflicted(listener: &ListenerView) -> Condition {

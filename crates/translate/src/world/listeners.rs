@@ -1,21 +1,22 @@
 //! Envoy listeners and their certificates, as they are handed out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use gatehouse_model::{FleetKey, NamespacedName, ResourceType, RouteKey};
+use gatehouse_model::{FleetKey, ResourceType, RouteKey};
 
 use super::{World, unique};
 use crate::backends::may_use;
-use crate::certificates::KeyPair;
 use crate::names;
-use crate::output::{Outputs, Watch, WatchKey};
+use crate::output::{Outputs, Resource, SecretKey, Watch, WatchKey};
 use crate::ports::{self, Emitted, PortState, edges, port};
 
 impl World {
     pub(super) fn settle_ports(&mut self, outputs: &mut Outputs) {
         let Self { config, graph, stages, streams, .. } = self;
         let (certificates, pairs) = (&stages.certificates, &stages.pairs);
-        let sources = ports::Sources { config, certificates, pairs, streams };
+        let authorities = &stages.authorities;
+        let sources = ports::Sources { config, certificates, pairs, authorities, streams };
         stages.ports.settle(graph, |reads, key| port(sources, &stages.gateways, reads, key));
         self.emit_ports(outputs);
         self.emit_secrets(outputs);
@@ -56,9 +57,11 @@ impl World {
     }
 
     fn emit_secrets(&mut self, outputs: &mut Outputs) {
-        let rotated = self.stages.pairs.take_changed();
-        let mut dirty: BTreeSet<(FleetKey, NamespacedName)> = BTreeSet::new();
-        for secret in rotated {
+        let rotated = self.stages.pairs.take_changed().into_iter().map(SecretKey::Pair);
+        let renewed = self.stages.authorities.take_changed().into_iter();
+        let renewed = renewed.map(|(gateway, port)| SecretKey::Clients(gateway, port));
+        let mut dirty: BTreeSet<(FleetKey, SecretKey)> = BTreeSet::new();
+        for secret in rotated.chain(renewed) {
             dirty.extend(self.secrets_used.fleets(&secret).map(|fleet| (fleet.clone(), secret.clone())));
         }
         dirty.extend(self.secrets_used.take_changed().into_iter().map(|(fleet, secret, _)| (fleet, secret)));
@@ -66,17 +69,24 @@ impl World {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
             let used = self.secrets_used.uses(&fleet, &secret);
             let key = WatchKey::Secret(fleet, secret.clone());
-            match self.stages.pairs.peek(&secret) {
-                Some(KeyPair::Usable(resource)) if used => {
-                    let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
-                    out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
-                    out.upserts.push((**resource).clone());
-                }
-                _ => {
-                    out.watches.push((key.clone(), None));
-                    self.facts.held.set_absent(&mut self.graph, key);
-                    out.removals.push((ResourceType::Secret, names::secret(&secret).0));
-                }
+            if let Some(resource) = self.secret(&secret).filter(|_| used) {
+                let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
+                out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
+                out.upserts.push((**resource).clone());
+            } else {
+                out.watches.push((key.clone(), None));
+                self.facts.held.set_absent(&mut self.graph, key);
+                out.removals.push((ResourceType::Secret, names::secret(&secret).0));
+            }
+        }
+    }
+
+    /// What proxies get under this key now.
+    fn secret(&self, key: &SecretKey) -> Option<&Arc<Resource>> {
+        match key {
+            SecretKey::Pair(secret) => self.stages.pairs.peek(secret)?.usable(),
+            SecretKey::Clients(gateway, port) => {
+                self.stages.authorities.peek(&(gateway.clone(), *port))?.secret.as_ref()
             }
         }
     }

@@ -43,6 +43,7 @@ impl World {
             config,
             certificates: &stages.certificates,
             pairs: &stages.pairs,
+            authorities: &stages.authorities,
             ports: &stages.ports,
             attached,
         };

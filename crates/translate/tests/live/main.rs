@@ -4,8 +4,11 @@
 //! change from case to case goes through the real delta ADS server. So each case is proven to load, and each pair of
 //! neighbours to be a change that Envoy takes.
 //!
+//! Clients and backends that are shown, and must show, certificates.
+//!
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
+mod mutual;
 mod rig;
 mod streams;
 #[path = "../support/mod.rs"]

@@ -1,6 +1,6 @@
 //! Connections and datagrams that are forwarded as they are.
 
-mod clients;
+pub(crate) mod clients;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -148,16 +148,16 @@ async fn datagrams_are_shared_out_by_weight_beside_tcp_of_the_same_port() {
 }
 
 /// A world whose changes go to an Envoy.
-struct Scene {
+pub(crate) struct Scene {
     world: World,
     rig: Rig,
-    port: u16,
+    pub(crate) port: u16,
     _dir: tempfile::TempDir,
 }
 
 impl Scene {
     /// A Gateway with these listeners on port 443, and backends that answer with their names.
-    fn start(listeners: &Value) -> Self {
+    pub(crate) fn start(listeners: &Value) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let config = Config { port_map: [(443, port)].into(), assume_programmed: true, ..Config::default() };
@@ -178,11 +178,11 @@ impl Scene {
         scene
     }
 
-    fn put(&mut self, document: Value) {
+    pub(crate) fn put(&mut self, document: Value) {
         self.world.apply(Change::Upsert(Box::new(objects::written(document))));
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let fleet = FleetKey(NamespacedName::new("default", "gw"));
         self.rig.commit(self.world.settle().fleets.remove(&fleet).expect("the fleet changed"));
     }
@@ -202,7 +202,7 @@ impl Scene {
     }
 }
 
-fn until(what: &str, wanted: &Answer, ask: impl Fn() -> Answer) {
+pub(crate) fn until(what: &str, wanted: &Answer, ask: impl Fn() -> Answer) {
     let start = std::time::Instant::now();
     loop {
         let answer = ask();
@@ -214,7 +214,7 @@ fn until(what: &str, wanted: &Answer, ask: impl Fn() -> Answer) {
     }
 }
 
-fn tls(name: &str, hostname: &str, mode: &str) -> Value {
+pub(crate) fn tls(name: &str, hostname: &str, mode: &str) -> Value {
     let protocol = if name == "https" { "HTTPS" } else { "TLS" };
     let mut tls = json!({ "mode": mode });
     if mode == "Terminate" {
@@ -223,12 +223,12 @@ fn tls(name: &str, hostname: &str, mode: &str) -> Value {
     json!({ "name": name, "port": 443, "protocol": protocol, "hostname": hostname, "tls": tls })
 }
 
-fn backend(name: &str, port: u16) -> Value {
+pub(crate) fn backend(name: &str, port: u16) -> Value {
     json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "Backend", "metadata": { "name": name },
         "spec": { "endpoints": [{ "ip": { "address": "127.0.0.1", "port": port } }] } })
 }
 
-fn route(kind: &str, name: &str, hostnames: &[&str], backends: &[(&str, i32)]) -> Value {
+pub(crate) fn route(kind: &str, name: &str, hostnames: &[&str], backends: &[(&str, i32)]) -> Value {
     let reference = |(name, weight): &(&str, i32)| json!({ "group": "gateway.envoyproxy.io", "kind": "Backend", "name": name, "weight": weight });
     let backends: Vec<_> = backends.iter().map(reference).collect();
     let section = match kind {

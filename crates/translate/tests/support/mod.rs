@@ -180,6 +180,9 @@ fn secrets_of(json: &Value) -> Vec<String> {
             let configs = value.as_array().into_iter().flatten();
             found.extend(configs.filter_map(|c| Some(c["name"].as_str()?.to_owned())));
         }
+        if key == "validation_context_sds_secret_config" {
+            found.extend(value["name"].as_str().map(str::to_owned));
+        }
     });
     found
 }

@@ -5,13 +5,15 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatehouse_testkit::certificates::Pair;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Text(String),
     /// Nothing: the connection was closed, or the datagram lost.
     Closed,
@@ -33,7 +35,7 @@ impl Answer {
 }
 
 /// A server that answers whatever it reads with its name.
-pub(super) fn tcp_backend(name: &str) -> u16 {
+pub(crate) fn tcp_backend(name: &str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let name = name.to_owned();
@@ -117,15 +119,20 @@ pub(super) fn datagram(port: u16) -> Answer {
 /// The first bytes of a TLS client that asks for a name.
 pub(super) fn handshake(name: &str) -> Vec<u8> {
     let mut first = Vec::new();
-    client(name).write_tls(&mut first).expect("a vector takes all");
+    client(name, None).write_tls(&mut first).expect("a vector takes all");
     first
 }
 
 /// What is answered over TLS.
 pub(super) fn tls_exchange(port: u16, name: &str, text: &str) -> Answer {
+    tls_exchange_as(port, name, None, text)
+}
+
+/// The same for a client with a certificate.
+pub(crate) fn tls_exchange_as(port: u16, name: &str, certificate: Option<Pair>, text: &str) -> Answer {
     let Ok(socket) = TcpStream::connect(("127.0.0.1", port)) else { return Answer::Closed };
     let _ = socket.set_read_timeout(Some(Duration::from_secs(5)));
-    let mut stream = StreamOwned::new(client(name), socket);
+    let mut stream = StreamOwned::new(client(name, certificate), socket);
     if stream.write_all(text.as_bytes()).is_err() {
         return Answer::Closed;
     }
@@ -134,14 +141,21 @@ pub(super) fn tls_exchange(port: u16, name: &str, text: &str) -> Answer {
     Answer::of(&read, &bytes)
 }
 
-fn client(name: &str) -> ClientConnection {
+fn client(name: &str, certificate: Option<Pair>) -> ClientConnection {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has them")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Anybody));
+    let config = match certificate {
+        None => config.with_no_client_auth(),
+        Some((chain, key)) => {
+            let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(|c| c.expect("PEM")).collect();
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+            config.with_client_auth_cert(chain, key).expect("a pair")
+        }
+    };
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     ClientConnection::new(Arc::new(config), name).expect("a client")
 }
