@@ -65,7 +65,7 @@ fn an_address_of_the_cluster_is_shown_to_who_asks_for_it() {
     let mut scene = scene();
     let inside = FleetAddress { routability: Routability::Cluster, ..ip("10.96.0.9") };
     let both = |addresses: &[FleetAddress]| FleetState { addresses: addresses.to_vec(), ..at(&[]) };
-    told(&mut scene, both(&[inside.clone()]));
+    told(&mut scene, both(std::slice::from_ref(&inside)));
     assert_eq!(condition(&scene, "Programmed"), "False AddressNotAssigned", "it did not ask for that");
     assert_eq!(addresses(&scene), json!([]));
     told(&mut scene, both(&[ip("192.0.2.1"), inside.clone()]));
