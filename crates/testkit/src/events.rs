@@ -262,7 +262,7 @@ fn gateway() -> impl Strategy<Value = Value> {
         1 => Just(json!([{ "type": "Hostname", "value": "x.example.com" }])),
         1 => Just(json!([{ "routability": "Cluster" }])),
     ];
-    let parameters = weighted(0.3, some_of(PROXIES)).prop_map(|name| match name {
+    let parameters = weighted(0.5, some_of(PROXIES)).prop_map(|name| match name {
         Some(name) => {
             json!({ "parametersRef": { "group": ENVOY_GATEWAY, "kind": "EnvoyProxy", "name": name } })
         }

@@ -187,6 +187,7 @@ fn the_universe_reaches_what_matters() {
             "not allowed for a single Gateway",
             "all fields have an effect",
             " over EnvoyProxy",
+            "DefaultGateway",
         ] {
             let said = picture.statuses.values().any(|status| status.to_string().contains(word));
             *seen.entry(word.to_owned()).or_default() += usize::from(said);
@@ -200,7 +201,12 @@ fn the_universe_reaches_what_matters() {
         assert!(seen[word] > 20, "{seen:?}");
     }
     assert!(seen["BackendNotReady"] > 3 && seen["certificate Secret"] > 3, "{seen:?}");
-    for word in ["InvalidParameters", "all fields have an effect", "not allowed for a single Gateway"] {
+    for word in [
+        "InvalidParameters",
+        "all fields have an effect",
+        "not allowed for a single Gateway",
+        "DefaultGateway",
+    ] {
         assert!(seen[word] > 10, "{seen:?}");
     }
     assert!(seen["UnsupportedFields"] > 3 && seen[" over EnvoyProxy"] > 3, "{seen:?}");
