@@ -67,10 +67,11 @@ fn at_once(config: Config, events: &[Event], stepped: &Proxies) -> (Proxies, Wit
     (proxies, refused)
 }
 
-/// Gateways whose parameters cannot be followed.
+/// Gateways whose parameters cannot be followed, or may be so: addresses that are refused are told first.
 fn without_parameters(picture: &Picture) -> BTreeSet<FleetKey> {
     let bad = picture.statuses.iter().filter(|(object, status)| {
-        object.kind == "Gateway" && status["conditions"][0]["reason"] == "InvalidParameters"
+        let reason = &status["conditions"][0]["reason"];
+        object.kind == "Gateway" && (reason == "InvalidParameters" || reason == "UnsupportedAddress")
     });
     bad.map(|(object, _)| FleetKey(NamespacedName::new(&*object.namespace, &*object.name))).collect()
 }
