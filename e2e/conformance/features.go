@@ -64,6 +64,7 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayFrontendClientCertificateValidation,
 	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback,
 	features.SupportListenerSet,
+	features.SupportGatewayListenerFilters,
 
 	features.SupportHTTPRouteDestinationPortMatching,
 	features.SupportHTTPRouteBackendRequestHeaderModification,
@@ -117,7 +118,6 @@ const (
 var later = map[features.FeatureName]string{
 	features.SupportClusterTrustBundle:              laterIssue,
 	features.SupportGatewayBackendClientCertificate: laterIssue,
-	features.SupportGatewayListenerFilters:          laterIssue,
 	features.SupportMesh:                            "gatehouse is no mesh",
 }
 
