@@ -159,7 +159,7 @@ fn the_universe_reaches_what_matters() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<_, usize>::new();
-    for _ in 0..200 {
+    for _ in 0..400 {
         let events = events(30..160).new_tree(&mut runner).expect("events").current();
         let stepped = step_by_step(in_pods(), &events, false);
         let (Proxies { picture, .. }, refused) = at_once(in_pods(), &events, &stepped);
