@@ -93,11 +93,14 @@ func TestS003Definitions(t *testing.T) {
 			j.Await(t, "the API server to take a field of that channel", func(ctx context.Context) error {
 				return j.Apply(ctx, []byte(sticky), "--namespace="+j.namespace)
 			})
-			j.AwaitStatus(t, 200, address, "sticky.cluster.local", "/")
-			response, _, err := j.Get(t.Context(), address, "sticky.cluster.local", "/")
-			if err != nil || len(response.Cookies()) != 1 || response.Cookies()[0].Name != "Sticky" {
-				t.Errorf("%v, %v", response, err)
-			}
+			// Watches of before show the route without the field until the API server ends them.
+			j.Await(t, "a session", func(ctx context.Context) error {
+				response, _, err := j.Get(ctx, address, "sticky.cluster.local", "/")
+				if err != nil || len(response.Cookies()) != 1 || response.Cookies()[0].Name != "Sticky" {
+					return fmt.Errorf("%v, %v", response, err)
+				}
+				return nil
+			})
 		}},
 		{"S003-03 a definition goes and comes", func(t *testing.T) { comeAndGo(t, j, address) }},
 		{"S003-04 definitions are upgraded", func(t *testing.T) { upgradeDefinitions(t, j) }},
