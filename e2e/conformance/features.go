@@ -60,6 +60,7 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
 	features.SupportGatewayRouteHostnameIntersectionPrecedence,
 	features.SupportGatewayStaticAddresses,
+	features.SupportGatewayBackendClientCertificate,
 	features.SupportGatewayFrontendClientCertificateValidation,
 	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback,
 	features.SupportListenerSet,
@@ -115,7 +116,6 @@ const (
 
 var later = map[features.FeatureName]string{
 	features.SupportClusterTrustBundle:               laterIssue,
-	features.SupportGatewayBackendClientCertificate:  laterIssue,
 	features.SupportGatewayListenerFilters:           laterIssue,
 	features.SupportGatewayAddressRoutability:        laterIssue,
 	features.SupportGatewayAddressRoutabilityCluster: laterIssue,

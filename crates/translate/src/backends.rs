@@ -8,19 +8,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
-use gatehouse_engine::Reads;
+use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::backend::{BackendKind, BackendTls, Cluster, Discovery, Protocol};
+use gatehouse_model::listener::SecretName;
 use gatehouse_model::{NamespacedName, ResourceType, RouteKey, RouteKind, Transport};
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints, service_address};
 
+use crate::certificates::KeyPair;
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::Problem;
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted, permitted_now};
 use crate::names;
-use crate::output::Resource;
+use crate::output::{Resource, SecretKey};
 use crate::policies::backend_tls;
 
 /// The group of Envoy Gateway's kinds.
@@ -317,6 +319,28 @@ fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Disco
 
 /// Stage: a cluster's bytes. `None` when its backend is gone.
 pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Arc<Resource>> {
+    encode(facts, reads, key, None)
+}
+
+/// Stage: the same for fleets that show the certificate in this Secret.
+pub(crate) fn cluster_with_certificate(
+    facts: &Facts,
+    pairs: &Stage<NamespacedName, KeyPair>,
+    reads: &mut Reads,
+    (key, secret): &(ClusterKey, NamespacedName),
+) -> Option<Arc<Resource>> {
+    // While a Gateway waits for a Secret that is not known, its last one stands here, and may be gone.
+    let usable = matches!(pairs.get(reads, secret), Some(KeyPair::Usable(_)));
+    let secret = usable.then(|| names::secret(&SecretKey::Pair(secret.clone())));
+    encode(facts, reads, key, secret)
+}
+
+fn encode(
+    facts: &Facts,
+    reads: &mut Reads,
+    key: &ClusterKey,
+    certificate: Option<SecretName>,
+) -> Option<Arc<Resource>> {
     let name = names::cluster(key);
     let cluster = Cluster {
         kind: key.kind,
@@ -325,6 +349,7 @@ pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Opt
         port: key.port,
         protocol: key.protocol,
         tls: key.tls.clone(),
+        certificate,
         discovery: discovery(facts, reads, key)?,
         name: name.clone(),
     };

@@ -8,7 +8,7 @@ mod rivals;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gatehouse_api::types::{Gateway, Listener, ListenerTLS};
+use gatehouse_api::types::{Gateway, Listener, ListenerTLS, SecretObjectReference};
 use gatehouse_engine::{Reads, SmallMap, Stage};
 use gatehouse_model::{
     AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind, Transport,
@@ -79,6 +79,8 @@ pub(crate) struct GatewayView {
     pub(crate) parameters: Option<Arc<Parameters>>,
     /// What that means for the configuration; as it last was while parameters cannot be followed.
     pub(crate) settings: Settings,
+    /// The certificate that it shows to backends.
+    pub(crate) shows: Option<SecretObjectReference>,
     /// What its listeners bind.
     pub(crate) addresses: AddressSet,
     /// The Gateway's own listeners in order, then those of its sets, oldest set first.
@@ -236,6 +238,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
         plan,
         parameters,
         settings,
+        shows: lower::shows(gateway),
         // Pods bind everything that they have; the addresses are those of the Service before them.
         addresses: if in_pods { AddressSet::default() } else { addresses },
         ports,

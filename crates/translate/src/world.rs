@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use crate::attach::{Bindings, Points, Site, bindings};
 use crate::authorities::{GatewayPort, OfClients, of_clients};
 use crate::backends::{Assignment, ClusterKey};
-use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
+use crate::certificates::{Certificates, KeyPair, Shown, certificates, key_pair, shown};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts, age};
 use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
@@ -50,11 +50,13 @@ pub struct World {
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<RouteKey, ClusterKey>,
-    secrets_used: Uses<PortKey, SecretKey>,
+    secrets_used: Uses<SecretUser, SecretKey>,
     /// Derived keys of each source, so that those that vanish are run once more and go.
     listeners_of: Derived<NamespacedName, ListenerKey>,
     ports_of: Derived<NamespacedName, PortKey>,
     checked_ports_of: Derived<NamespacedName, GatewayPort>,
+    showing: Derived<NamespacedName, NamespacedName>,
+    certified_of: Derived<ClusterKey, (ClusterKey, NamespacedName)>,
     /// Of most routes this is the one view that no redirect asks for, and they are not listed.
     contexts_of: Derived<RouteKey, Option<RedirectContext>>,
     fleets: BTreeSet<FleetKey>,
@@ -62,6 +64,8 @@ pub struct World {
     last_settings: FxHashMap<NamespacedName, Settings>,
     /// Fleets that began or ceased to send requests to Services' own addresses since the last settle.
     rerouted: Vec<FleetKey>,
+    /// Fleets that show backends another certificate since the last settle.
+    recertified: Vec<FleetKey>,
     /// From so many bad fragments on it is looked which are still there.
     refused_limit: usize,
     /// Plans handed out.
@@ -80,12 +84,16 @@ struct Stages {
     pairs: Stage<NamespacedName, KeyPair>,
     /// The authorities of the clients of ports where they are checked.
     authorities: Stage<GatewayPort, Arc<OfClients>>,
+    /// What Gateways show to backends, where they show something.
+    shown: Stage<NamespacedName, Shown>,
     certificates: Stage<ListenerKey, Arc<Certificates>>,
     ports: Stage<PortKey, PortState>,
     bindings: Stage<RouteKey, Arc<Bindings>>,
     lowered: Stage<RouteKey, Arc<Lowered>>,
     fragments: Stage<FragmentsKey, Arc<Fragments>>,
     clusters: Stage<ClusterKey, Arc<Resource>>,
+    /// The same for fleets that show a certificate over TLS.
+    certified_clusters: Stage<(ClusterKey, NamespacedName), Arc<Resource>>,
     endpoints: Stage<ClusterKey, Assignment>,
     /// The same for fleets that send requests to Services' own addresses.
     service_addresses: Stage<ClusterKey, Assignment>,
@@ -105,12 +113,14 @@ impl Stages {
             gateways: Stage::new(graph, "gateways"),
             pairs: Stage::new(graph, "key_pairs"),
             authorities: Stage::new(graph, "authorities"),
+            shown: Stage::new(graph, "certificates/shown"),
             certificates: Stage::new(graph, "certificates"),
             ports: Stage::new(graph, "ports"),
             bindings: Stage::new(graph, "bindings"),
             lowered: Stage::new(graph, "lowered"),
             fragments: Stage::new(graph, "fragments"),
             clusters: Stage::new(graph, "clusters"),
+            certified_clusters: Stage::new(graph, "clusters/certified"),
             endpoints: Stage::new(graph, "endpoints"),
             service_addresses: Stage::new(graph, "service_addresses"),
             class_status: Stage::new(graph, "status/classes"),
@@ -122,6 +132,14 @@ impl Stages {
             backend_tls_status: Stage::new(graph, "status/backend_tls_policies"),
         }
     }
+}
+
+/// What names secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum SecretUser {
+    Port(PortKey),
+    /// The clusters of a fleet.
+    Clusters(FleetKey),
 }
 
 /// Keys of facts that changed since the last settle.
@@ -162,10 +180,13 @@ impl World {
             listeners_of: Derived::default(),
             ports_of: Derived::default(),
             checked_ports_of: Derived::default(),
+            showing: Derived::default(),
+            certified_of: Derived::default(),
             contexts_of: Derived::default(),
             fleets: BTreeSet::new(),
             last_settings: FxHashMap::default(),
             rerouted: Vec::new(),
+            recertified: Vec::new(),
             refused_limit: quarantine::REMEMBERED,
             plans: HashMap::new(),
             emitted_ports: HashMap::new(),
@@ -228,6 +249,7 @@ impl World {
         !self.stages.lowered.holding().any(concerns)
             && !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
             && !self.stages.authorities.holding().any(|(gateway, _)| *gateway == fleet.0)
+            && !self.stages.shown.holding().any(|gateway| *gateway == fleet.0)
             && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
     }
 
@@ -320,6 +342,10 @@ impl World {
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
         stages.authorities.settle(graph, |reads, key| of_clients(facts, &stages.gateways, reads, key));
+        stages.shown.settle(graph, |reads, key| shown(facts, &stages.gateways, &stages.pairs, reads, key));
+        for key in unique(self.stages.shown.take_changed()) {
+            self.show(FleetKey(key));
+        }
     }
 
     /// Follows a Gateway's listeners and ports as they come and go.
@@ -334,6 +360,10 @@ impl World {
         let checked = view.iter().flat_map(|v| v.checked_ports().map(|port| (key.clone(), port))).collect();
         for port in renew(&mut self.checked_ports_of, key, checked) {
             self.stages.authorities.mark(&mut self.graph, port);
+        }
+        let shows = view.iter().filter(|view| view.shows.is_some()).map(|_| key.clone()).collect();
+        for gateway in renew(&mut self.showing, key, shows) {
+            self.stages.shown.mark(&mut self.graph, gateway);
         }
         for port in renew(&mut self.ports_of, key, port_keys) {
             self.stages.ports.mark(&mut self.graph, port);

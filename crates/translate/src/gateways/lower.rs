@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{
     AddressType, AllowedRoutes, Gateway, GatewayAddress, Listener, ListenerSet, Protocol, RouteGroupKind,
-    TLSMode,
+    SecretObjectReference, TLSMode,
 };
 use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
 
@@ -47,6 +47,11 @@ pub(super) fn wanted_addresses(gateway: &Gateway) -> Vec<FleetAddress> {
         value: address.value.as_deref().filter(|value| !value.is_empty()).map(Arc::from),
     };
     gateway.spec.addresses.iter().map(address).collect()
+}
+
+/// The certificate that backends are shown.
+pub(super) fn shows(gateway: &Gateway) -> Option<SecretObjectReference> {
+    gateway.spec.tls.as_ref()?.backend.as_ref()?.client_certificate_ref.clone()
 }
 
 /// The Gateway's own listeners.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{to_json, verdict};
 use crate::authorities::{GatewayPort, OfClients};
-use crate::certificates::{Certificates, KeyPair};
+use crate::certificates::{Certificates, KeyPair, Shown};
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{GatewayView, ListenerView, Problem};
@@ -25,6 +25,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) authorities: &'a Stage<GatewayPort, Arc<OfClients>>,
+    pub(crate) shown: &'a Stage<NamespacedName, Shown>,
     pub(crate) ports: &'a Stage<PortKey, PortState>,
     pub(crate) attached: &'a Tally<RouteKey, Arc<ListenerKey>>,
 }

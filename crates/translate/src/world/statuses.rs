@@ -44,6 +44,7 @@ impl World {
             certificates: &stages.certificates,
             pairs: &stages.pairs,
             authorities: &stages.authorities,
+            shown: &stages.shown,
             ports: &stages.ports,
             attached,
         };

@@ -121,8 +121,13 @@ impl Fleet {
                         refer(ResourceType::Secret, &secret);
                     }
                 }
-                ResourceType::Cluster if json["type"] == "EDS" => {
-                    refer(ResourceType::Endpoint, &resource.name);
+                ResourceType::Cluster => {
+                    if json["type"] == "EDS" {
+                        refer(ResourceType::Endpoint, &resource.name);
+                    }
+                    for secret in secrets_of(&json) {
+                        refer(ResourceType::Secret, &secret);
+                    }
                 }
                 ResourceType::Endpoint => refer(ResourceType::Cluster, &resource.name),
                 ResourceType::RouteConfiguration => {
