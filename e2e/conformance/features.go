@@ -94,6 +94,7 @@ var everywhere = sets.New[features.FeatureName](
 
 	features.SupportBackendTLSPolicy,
 	features.SupportBackendTLSPolicySANValidation,
+	features.SupportClusterTrustBundle,
 
 	features.SupportGRPCRouteNamedRouteRule,
 	features.SupportGRPCRouteRequestHeaderModifier,
@@ -115,7 +116,6 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportClusterTrustBundle:               laterIssue,
 	features.SupportGatewayListenerFilters:           laterIssue,
 	features.SupportGatewayAddressRoutability:        laterIssue,
 	features.SupportGatewayAddressRoutabilityCluster: laterIssue,

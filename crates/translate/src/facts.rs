@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxySpec, GRPCRoute,
-    Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta, ParentReference, Protocol, ReferenceGrant,
-    Resource, Route, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice,
+    EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta,
+    ParentReference, Protocol, ReferenceGrant, Resource, Route, Secret, Service, TCPRoute, TLSRoute,
+    UDPRoute,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -29,6 +30,8 @@ pub enum Change {
     Remove(ObjectId),
     /// A Secret or ConfigMap was wanted and cannot be read now (only with [`crate::SecretSource::OnDemand`]).
     Forget(ObjectId),
+    /// Whether there can be ClusterTrustBundles at all; [`crate::Config::trust_bundles`] until then.
+    TrustBundles(bool),
 }
 
 /// A route of any kind.
@@ -120,6 +123,9 @@ pub(crate) struct Facts {
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Read as they are wanted, like Secrets.
     pub(crate) config_maps: Table<NamespacedName, Arc<ConfigMap>>,
+    pub(crate) trust_bundles: Table<Arc<str>, Arc<ClusterTrustBundle>>,
+    /// Has an entry while there can be ClusterTrustBundles.
+    pub(crate) trust_bundles_served: Table<(), ()>,
     /// Labels by namespace; a namespace without an object has only its name label.
     pub(crate) namespaces: Table<Arc<str>, Arc<BTreeMap<String, String>>>,
     pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
@@ -169,6 +175,8 @@ impl Facts {
             ),
             secrets: Table::new(graph, "facts/secrets", secrets),
             config_maps: Table::new(graph, "facts/config_maps", secrets),
+            trust_bundles: Table::new(graph, "facts/trust_bundles", Missing::Absent),
+            trust_bundles_served: Table::new(graph, "facts/trust_bundles_served", Missing::Absent),
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
             quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
@@ -195,6 +203,8 @@ impl Facts {
                 self.config_maps.forget(graph, &key_of(&id));
             }
             Change::Forget(_) => {}
+            Change::TrustBundles(true) => drop(self.trust_bundles_served.set(graph, (), ())),
+            Change::TrustBundles(false) => drop(self.trust_bundles_served.set_absent(graph, ())),
         }
     }
 
@@ -216,6 +226,7 @@ impl Facts {
             Object::ClientTrafficPolicy(o) => self.client_policies.set(graph, key, Some(o)),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(o) => drop(self.config_maps.set(graph, key, o)),
+            Object::ClusterTrustBundle(o) => drop(self.trust_bundles.set(graph, key.name, o)),
             Object::BackendTLSPolicy(o) => self.backend_tls_policies.set(graph, key, Some(o)),
             Object::Namespace(o) => {
                 self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
@@ -239,6 +250,7 @@ impl Facts {
             "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
+            "ClusterTrustBundle" => drop(self.trust_bundles.set_absent(graph, key.name)),
             "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),
             "ReferenceGrant" => self.set_grant(graph, key, None),
             other => {

@@ -166,8 +166,10 @@ impl World {
             PortSource::Free => Missing::Absent,
             PortSource::OnDemand => Missing::Unknown,
         };
+        let mut facts = Facts::new(&mut graph, secrets, ports);
+        facts.apply(&mut graph, Change::TrustBundles(config.trust_bundles));
         Self {
-            facts: Facts::new(&mut graph, secrets, ports),
+            facts,
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
             points: Points::new(&mut graph),
@@ -308,6 +310,8 @@ impl World {
         self.facts.troubles.take_changed();
         self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
+        self.facts.trust_bundles.take_changed();
+        self.facts.trust_bundles_served.take_changed();
         self.facts.proxies.take_changed();
     }
 

@@ -422,3 +422,33 @@ fn gateway_that_shows_nothing_any_more_leaves_nothing_behind() {
     scene.settle();
     assert_eq!(scene.picture, before);
 }
+
+#[test]
+fn trust_bundles_count_and_are_claimed_while_there_is_such_a_kind() {
+    let mut scene = Scene::new();
+    let mut documents = shown(&scene, "cert");
+    documents[2]["spec"]["validation"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [
+        { "group": "certificates.k8s.io", "kind": "ClusterTrustBundle", "name": "corporate" }] });
+    for document in documents.drain(1..) {
+        scene.put(document);
+    }
+    scene.put(json!({ "apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle",
+        "metadata": { "name": "corporate" },
+        "spec": { "trustBundle": gatehouse_testkit::certificates::FIRST.0 } }));
+    scene.settle();
+    let text = |scene: &Scene, kind: &str| {
+        let found = scene.picture.statuses.iter().find(|(object, _)| object.kind == kind);
+        found.expect("a status").1.to_string()
+    };
+    let told = |scene: &Scene, reason: &str| text(scene, "BackendTLSPolicy").contains(reason);
+    let claimed = |scene: &Scene| text(scene, "GatewayClass").contains("\"ClusterTrustBundle\"");
+    assert!(claimed(&scene) && !told(&scene, "InvalidKind"));
+    let before = scene.picture.clone();
+
+    scene.world.apply(Change::TrustBundles(false));
+    scene.settle();
+    assert!(!claimed(&scene) && told(&scene, "InvalidKind") && told(&scene, "NoValidCACertificate"));
+    scene.world.apply(Change::TrustBundles(true));
+    scene.settle();
+    assert_eq!(scene.picture, before);
+}

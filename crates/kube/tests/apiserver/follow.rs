@@ -30,6 +30,7 @@ pub(super) struct Follow {
     pub(super) removals: u32,
     /// The last question that was answered.
     pub(super) caught_up: u64,
+    pub(super) trust_bundles: bool,
 }
 
 impl Follow {
@@ -40,7 +41,8 @@ impl Follow {
     pub(super) fn observed(api: Api, config: SourceConfig, observer: Option<StatusObserver>) -> Self {
         let health = Health::default();
         let (handle, events) = Source::start(api, config, observer, health.clone());
-        Self { handle, health, events, facts: BTreeMap::new(), synced: 0, removals: 0, caught_up: 0 }
+        let facts = BTreeMap::new();
+        Self { handle, health, events, facts, synced: 0, removals: 0, caught_up: 0, trust_bundles: false }
     }
 
     /// Reads on until the facts are as they should be.
@@ -76,6 +78,7 @@ impl Follow {
                         Change::Forget(id) => {
                             self.facts.insert(id, Fact::Unknown);
                         }
+                        Change::TrustBundles(served) => self.trust_bundles = served,
                     }
                 }
             }

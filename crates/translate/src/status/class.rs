@@ -13,10 +13,14 @@ use crate::facts::Facts;
 use crate::gateways::{ClassState, Problem};
 use crate::parameters::unheeded;
 
+/// Claimed only where the API server has the kind.
+const TRUST_BUNDLES: &str = "ClusterTrustBundle";
+
 /// Features of Gateway API v1.7.0 that are built and tested, by their names in the specification, sorted.
 const SUPPORTED_FEATURES: &[&str] = &[
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
+    TRUST_BUNDLES,
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "GRPCRouteRequestHeaderModifier",
@@ -87,7 +91,9 @@ pub(crate) fn class(
         parameters_followed(&source.to_string(), None, &unheeded, generation)
     });
     let conditions: Vec<_> = [accepted].into_iter().chain(followed).collect();
-    let features: Vec<_> = SUPPORTED_FEATURES.iter().map(|name| json!({ "name": name })).collect();
+    let trust_bundles = facts.trust_bundles_served.get(reads, &()).is_some();
+    let claimed = SUPPORTED_FEATURES.iter().filter(|name| **name != TRUST_BUNDLES || trust_bundles);
+    let features: Vec<_> = claimed.map(|name| json!({ "name": name })).collect();
     Some(json!({ "conditions": to_json(&conditions), "supportedFeatures": features }))
 }
 
