@@ -7,8 +7,11 @@ package bed
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -205,11 +208,28 @@ func (b *Bed) InstallInto(t testing.TB, namespace string, arguments ...string) {
 		t.Fatal(err)
 	}
 	arguments = append(slices.Clone(Values), arguments...)
+	// The tag does not tell a new binary from that of an earlier run on the same cluster.
+	arguments = append(arguments, "--set-string=podAnnotations.binary="+digest(t))
 	// The definitions of an earlier release stay when that goes.
 	arguments = append([]string{"upgrade", Release, chart, "--install", "--take-ownership", "--create-namespace", "--namespace=" + namespace}, arguments...)
 	if _, err := b.Helm(t.Context(), arguments...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// digest tells binaries apart.
+func digest(t testing.TB) string {
+	t.Helper()
+	file, err := os.Open(os.Getenv("GATEHOUSE_BIN"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:8])
 }
 
 // Render is what Helm makes of the chart; arguments are further ones for Helm.

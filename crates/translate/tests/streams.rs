@@ -41,7 +41,7 @@ fn a_route_that_is_gone_does_not_wait_for_others() {
     let (chains, clusters) = meanwhile(&scene.settle());
     let expected = [("*.example.com", ""), ("b.example.com", "s0"), ("c.example.com", "s0")];
     assert_eq!(chains, named(&expected), "without the new route and the old name");
-    assert_eq!(clusters, BTreeSet::from(["service/default/s0/443".into()]));
+    assert_eq!(clusters, BTreeSet::from(["service/default/s0/443/tcp".into()]));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn meanwhile(outputs: &Outputs) -> (BTreeMap<String, String>, BTreeSet<Arc<str>>
 fn named(chains: &[(&str, &str)]) -> BTreeMap<String, String> {
     let cluster = |name: &str| match name {
         "" => String::new(),
-        name => format!("service/default/{name}/443"),
+        name => format!("service/default/{name}/443/tcp"),
     };
     chains.iter().map(|(host, name)| ((*host).to_owned(), cluster(name))).collect()
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -60,7 +59,15 @@ func TestClusterConformance(t *testing.T) {
 	}
 }
 
-// install installs what is tested; controllers of an earlier run end, for the tag does not tell a new binary.
+// modest has proxies ask for little: the suite keeps more Gateways at once than a node of two processors has place for.
+const modest = `
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: EnvoyProxy
+metadata: {name: modest, namespace: ` + bed.Namespace + `}
+spec: {provider: {type: Kubernetes, kubernetes: {envoyDeployment: {container: {resources: {requests: {cpu: 10m, memory: 64Mi}}}}}}}
+`
+
+// install installs what is tested.
 func install(t *testing.T) *bed.Bed {
 	b := bed.Attach(t)
 	if err := b.InstallGatewayAPI(t.Context(), "experimental"); err != nil {
@@ -68,7 +75,9 @@ func install(t *testing.T) *bed.Bed {
 	}
 	b.Install(t, "--wait", "--timeout=5m", "--set=placement="+*placement,
 		"--set=gatewayClass.create=true,gatewayClass.name="+conformance.GatewayClass,
-		fmt.Sprint("--set-string=podAnnotations.run=", time.Now().Unix()))
+		"--set=gatewayClass.parametersRef.group=gateway.envoyproxy.io,gatewayClass.parametersRef.kind=EnvoyProxy",
+		"--set=gatewayClass.parametersRef.name=modest,gatewayClass.parametersRef.namespace="+bed.Namespace)
+	b.Put(t, modest)
 	return b
 }
 

@@ -69,17 +69,14 @@ impl World {
             let out = outputs.fleets.entry(fleet.clone()).or_default();
             let used = self.secrets_used.uses(&fleet, &secret);
             let key = WatchKey::Secret(fleet, secret.clone());
-            match self.secret(&secret).filter(|_| used) {
-                Some(resource) => {
-                    let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
-                    out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
-                    out.upserts.push((**resource).clone());
-                }
-                None => {
-                    out.watches.push((key.clone(), None));
-                    self.facts.held.set_absent(&mut self.graph, key);
-                    out.removals.push((ResourceType::Secret, names::secret(&secret).0));
-                }
+            if let Some(resource) = self.secret(&secret).filter(|_| used) {
+                let needs = vec![(resource.kind, resource.name.clone(), resource.version.clone())];
+                out.watches.push((key, Some(Watch { digest: resource.version.clone(), needs })));
+                out.upserts.push((**resource).clone());
+            } else {
+                out.watches.push((key.clone(), None));
+                self.facts.held.set_absent(&mut self.graph, key);
+                out.removals.push((ResourceType::Secret, names::secret(&secret).0));
             }
         }
     }
