@@ -96,6 +96,7 @@ fn listener(
         tls: listener.tls.clone().map(Arc::new),
         check: (speaks == Speaks::Https).then(|| check(gateway, listener.port)).flatten(),
         clients: Arc::default(),
+        overlap: None,
         conflict: None,
         problem: unsupported(listener),
     }

@@ -83,7 +83,7 @@ impl<'a> Sources<'a> {
         let programmed = self.programmed(reads, view, listener, unresolved.as_ref());
         let untrusting = no_authority(clients);
         let not_accepted = listener.conflict.as_ref().or(listener.problem.as_ref()).or(untrusting.as_ref());
-        let conditions = [
+        let mut conditions = vec![
             verdict("Accepted", not_accepted, ("Accepted", "the listener is valid"), generation),
             conflicted(listener),
             programmed_condition(&programmed, generation),
@@ -94,6 +94,10 @@ impl<'a> Sources<'a> {
                 generation,
             ),
         ];
+        // It is not set unless it is true.
+        conditions.extend(listener.overlap.clone().map(|message| {
+            Condition::new("OverlappingTLSConfig", true, "OverlappingHostnames", message, generation)
+        }));
         let kinds: Vec<_> =
             listener.kinds.iter().map(|k| json!({ "group": GATEWAY_GROUP, "kind": k.as_str() })).collect();
         let attached = self.attached.count(reads, &listener.key);
