@@ -23,7 +23,7 @@ use crate::gateways::Problem;
 use crate::grants::{GATEWAY_GROUP, GroupKind, permitted, permitted_now};
 use crate::names;
 use crate::output::{Resource, SecretKey};
-use crate::policies::backend_tls;
+use crate::policies::{Target, TargetKind, backend_tls};
 
 /// The group of Envoy Gateway's kinds.
 pub(crate) const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
@@ -108,7 +108,9 @@ pub(crate) fn resolve(
     }
     match backend_kind {
         BackendKind::Service => service((facts, config), reads, from, object, reference.port),
-        BackendKind::Backend | BackendKind::Nowhere => backend((facts, config), reads, from.kind, object),
+        BackendKind::Backend | BackendKind::Nowhere => {
+            backend((facts, config), reads, from, object, reference.port)
+        }
     }
 }
 
@@ -153,7 +155,8 @@ fn service(
         return Err(not_found(format!("Service {object} has no {wanted} port {port}")));
     };
     let tls = if from.protects {
-        backend_tls::of_port(facts, reads, &object, found.name.as_deref())?
+        let target = Target { kind: TargetKind::Service, object: object.clone() };
+        backend_tls::of_port(facts, reads, &target, found.name.as_deref())?
     } else {
         None
     };
@@ -179,9 +182,11 @@ fn speaks(protocol: Option<&TransportProtocol>, transport: Transport) -> bool {
 fn backend(
     (facts, config): (&Facts, &Config),
     reads: &mut Reads,
-    route: RouteKind,
+    from: Referrer<'_>,
     object: NamespacedName,
+    port: Option<u16>,
 ) -> Result<ClusterKey, Problem> {
+    let route = from.kind;
     let Some(backend) = facts.backends.get(reads, &object) else {
         return Err(Problem::new("BackendNotFound", format!("Backend {object} does not exist")));
     };
@@ -192,9 +197,15 @@ fn backend(
         let message = format!("Backend {object}: datagrams cannot be sent to a Unix socket");
         return Err(Problem::new("UnsupportedValue", message));
     }
-    let protocol = protocol(route, false, backend.spec.app_protocols.iter().map(String::as_str))
+    let tls = if from.protects {
+        let target = Target { kind: TargetKind::Backend, object: object.clone() };
+        backend_tls::of_port(facts, reads, &target, port.map(|port| port.to_string()).as_deref())?
+    } else {
+        None
+    };
+    let protocol = protocol(route, tls.is_some(), backend.spec.app_protocols.iter().map(String::as_str))
         .map_err(|name| wrong_protocol(route, &format!("Backend {object}"), name))?;
-    Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol, tls: None })
+    Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol, tls })
 }
 
 /// Why a Backend cannot be used. `Backend` has its own Accepted condition with the same words.

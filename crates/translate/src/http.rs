@@ -27,7 +27,7 @@ use crate::duration;
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::Problem;
 use crate::names;
-use crate::policies::{Outcome, backend_tls};
+use crate::policies::{self, Outcome, TargetKind, backend_tls};
 
 /// A route's rules with everything resolved that does not depend on a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,8 +238,8 @@ impl<'a> Lowering<'a> {
         let Self { key, protects, .. } = *self;
         let from = Referrer { namespace: &key.object.namespace, kind: key.kind, protects };
         let resolved = resolve((self.facts, self.config), reads, from, reference);
-        if protects && let Some(service) = named_service(&self.key.object.namespace, reference) {
-            self.told.extend(backend_tls::told(self.facts, reads, &service));
+        if protects && let Some(target) = policy_target(&self.key.object.namespace, reference) {
+            self.told.extend(backend_tls::told(self.facts, reads, &target));
         }
         match resolved {
             Ok(key) => {
@@ -289,14 +289,15 @@ impl<'a> Lowering<'a> {
     }
 }
 
-fn named_service(
+/// What policies for the backend of a reference are attached to.
+fn policy_target(
     namespace: &str,
     reference: &gatehouse_api::types::BackendObjectReference,
-) -> Option<NamespacedName> {
-    let is_service = reference.group.as_deref().unwrap_or("").is_empty()
-        && reference.kind.as_deref().unwrap_or("Service") == "Service";
+) -> Option<policies::Target> {
+    let (group, kind) = (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref());
+    let kind = TargetKind::of_backend(group, kind.unwrap_or("Service"))?;
     let namespace = reference.namespace.as_deref().unwrap_or(namespace);
-    is_service.then(|| NamespacedName::new(namespace, reference.name.as_str()))
+    Some(policies::Target { kind, object: NamespacedName::new(namespace, reference.name.as_str()) })
 }
 
 fn timeouts(timeouts: &HTTPRouteTimeouts) -> Timeouts {

@@ -18,6 +18,7 @@ use gatehouse_api::types::{PolicyTarget, Resource, TargetSelector};
 use gatehouse_engine::{Graph, Index, Missing, Reads, SmallMap, Table};
 use gatehouse_model::{NamespacedName, RouteKey};
 
+use crate::backends::ENVOY_GATEWAY_GROUP;
 use crate::facts::age;
 use crate::gateways::Problem;
 use crate::grants::GATEWAY_GROUP;
@@ -28,6 +29,8 @@ pub(crate) enum TargetKind {
     Gateway,
     ListenerSet,
     Service,
+    /// Envoy Gateway's.
+    Backend,
 }
 
 impl TargetKind {
@@ -36,8 +39,14 @@ impl TargetKind {
             (GATEWAY_GROUP, "Gateway") => Some(Self::Gateway),
             (GATEWAY_GROUP, "ListenerSet") => Some(Self::ListenerSet),
             ("", "Service") => Some(Self::Service),
+            (ENVOY_GATEWAY_GROUP, "Backend") => Some(Self::Backend),
             _ => None,
         }
+    }
+
+    /// The same of kinds that routes name as backends.
+    pub(crate) fn of_backend(group: &str, kind: &str) -> Option<Self> {
+        Self::of(group, kind).filter(|kind| matches!(kind, Self::Service | Self::Backend))
     }
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -45,6 +54,7 @@ impl TargetKind {
             Self::Gateway => "Gateway",
             Self::ListenerSet => "ListenerSet",
             Self::Service => "Service",
+            Self::Backend => "Backend",
         }
     }
 }

@@ -36,11 +36,6 @@ fn describe(other: &ListenerView) -> std::sync::Arc<str> {
         ListenerOwner::Gateway => String::new(),
         ListenerOwner::ListenerSet(set) => format!(" of ListenerSet {set}"),
     };
-    let ListenerView { hostname, key, port, .. } = other;
-    let text = format!(
-        "hostname {hostname} of listener {}{owner} on port {port} overlaps: requests on a connection to the other \
-         listener are answered 421",
-        key.name
-    );
-    text.into()
+    let ListenerView { hostname, key, .. } = other;
+    format!("it overlaps with hostname {hostname} of listener {}{owner} on the same port", key.name).into()
 }
