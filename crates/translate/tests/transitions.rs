@@ -452,3 +452,22 @@ fn trust_bundles_count_and_are_claimed_while_there_is_such_a_kind() {
     scene.settle();
     assert_eq!(scene.picture, before);
 }
+
+#[test]
+fn route_that_waits_for_what_a_policy_names_has_its_status_when_it_is_known() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    scene.remove("HTTPRoute");
+    scene.settle();
+    let mut documents = shown(&scene, "cert").split_off(1);
+    documents[1]["spec"]["validation"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [
+        { "group": "", "kind": "ConfigMap", "name": "ca" }] });
+    for document in documents {
+        scene.put(document);
+    }
+    scene.settle();
+    assert!(!scene.has_status("HTTPRoute"));
+    scene.put(pair_and_authorities().1);
+    scene.settle();
+    assert!(scene.has_status("HTTPRoute") && scene.has_status("BackendTLSPolicy"));
+}

@@ -57,7 +57,7 @@ pub(crate) fn tcp_backend(name: &str) -> u16 {
     port
 }
 
-/// An HTTP server over TLS that answers every request with the name of the certificate that its client showed.
+/// An HTTP server over TLS that answers one request on each connection with the name of the certificate that its client showed.
 pub(crate) fn tls_backend((chain, key): Pair, known: &[(&'static str, Pair)]) -> u16 {
     let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(|c| c.expect("PEM")).collect();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -79,7 +79,7 @@ pub(crate) fn tls_backend((chain, key): Pair, known: &[(&'static str, Pair)]) ->
                 let connection = ServerConnection::new(config).expect("a server");
                 let mut stream = StreamOwned::new(connection, socket);
                 let mut bytes = [0; 4096];
-                while stream.read(&mut bytes).is_ok_and(|read| read > 0) {
+                if stream.read(&mut bytes).is_ok_and(|read| read > 0) {
                     let shown = stream.conn.peer_certificates().and_then(<[_]>::first);
                     let name = known.iter().find(|(_, certificate)| Some(certificate) == shown);
                     let name = match (name, shown) {
@@ -88,7 +88,13 @@ pub(crate) fn tls_backend((chain, key): Pair, known: &[(&'static str, Pair)]) ->
                         (None, None) => "nothing",
                     };
                     let length = name.len();
-                    let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
+                    // A connection keeps what was shown when it was made.
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{name}"
+                    );
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
                 }
             });
         }
