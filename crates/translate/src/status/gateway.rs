@@ -72,14 +72,12 @@ fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition 
 /// Whether a Gateway's own references resolve, where it has such, with its listeners' in sum.
 fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[Entry]) -> Option<Condition> {
     view.shows.as_ref()?;
-    let unresolved = match sources.shown.get(reads, &view.fleet.0) {
-        Some(shown) => shown.as_ref().err().cloned(),
-        None => {
-            // Its Secret is not known yet: the last status stays.
-            reads.hold();
-            None
-        }
-    };
+    let shown = sources.shown.get(reads, &view.fleet.0);
+    if shown.is_none() {
+        // Its Secret is not known yet: the last status stays.
+        reads.hold();
+    }
+    let unresolved = shown.and_then(|shown| shown.as_ref().err().cloned());
     let listeners = own.iter().filter(|entry| !entry.resolved).count();
     let of_listeners = || {
         Problem::new("ListenersNotResolved", format!("not all references of {listeners} listeners resolve"))
