@@ -139,7 +139,7 @@ impl Fleet {
                         wrong.push(format!("{key}: table {} has no virtual host", resource.name));
                     }
                 }
-                ResourceType::Cluster | ResourceType::Secret => {}
+                ResourceType::Secret => {}
             }
         }
         let counted: BTreeSet<_> = self.edges.keys().cloned().collect();
