@@ -64,6 +64,7 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayFrontendClientCertificateValidation,
 	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback,
 	features.SupportListenerSet,
+	features.SupportGatewayListenerFilters,
 
 	features.SupportHTTPRouteDestinationPortMatching,
 	features.SupportHTTPRouteBackendRequestHeaderModification,
@@ -116,7 +117,6 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportGatewayListenerFilters:           laterIssue,
 	features.SupportGatewayAddressRoutability:        laterIssue,
 	features.SupportGatewayAddressRoutabilityCluster: laterIssue,
 	features.SupportMesh:                             "gatehouse is no mesh",

@@ -9,6 +9,7 @@ mod endpoint;
 mod host;
 mod listener;
 mod matcher;
+mod pre_routing;
 mod route;
 mod secret;
 mod stream;
@@ -27,13 +28,23 @@ pub use cluster::cluster;
 pub use endpoint::endpoints;
 pub use host::{TableMode, route_table, status_host, virtual_host, virtual_host_name};
 pub use listener::{Options, listener};
+pub use pre_routing::{PRE_ROUTING_FILTERS, PreRouting, answer_all, pre_routing};
 pub use route::{DEFAULT_TIMEOUT, Requests, RouteFragments, UNLIMITED, route};
 pub use secret::{authorities, secret};
 
 /// Names of HTTP filters, in filter lists and in `typed_per_filter_config`.
 pub(crate) mod filter {
+    /// Lets the route be chosen anew after the filters ahead of routes.
+    pub(crate) const CHOOSE_ROUTE: &str = "gatehouse.choose_route";
     pub(crate) const CORS: &str = "envoy.filters.http.cors";
     pub(crate) const EXTERNAL_AUTH: &str = "envoy.filters.http.ext_authz";
+    /// Places for filters ahead of routes, in their order.
+    pub(crate) const PRE_ROUTING: [&str; 4] = [
+        "gatehouse.pre_routing.1",
+        "gatehouse.pre_routing.2",
+        "gatehouse.pre_routing.3",
+        "gatehouse.pre_routing.4",
+    ];
     pub(crate) const ROUTER: &str = "envoy.filters.http.router";
     pub(crate) const STATEFUL_SESSION: &str = "envoy.filters.http.stateful_session";
 }

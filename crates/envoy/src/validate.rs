@@ -9,6 +9,6 @@ mod message;
 mod re2;
 mod rules;
 
-pub use self::http::http_route;
+pub use self::http::{external_auth, http_route};
 pub use self::message::message;
 pub use self::re2::re2;

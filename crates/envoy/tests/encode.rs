@@ -12,8 +12,8 @@ use gatehouse_model::backend::{
 };
 use gatehouse_model::client::ConnectionSettings;
 use gatehouse_model::http::{
-    Action, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror, PathMatch, PathModifier, Provenance,
-    Retry, Target, Timeouts, UrlRewrite, WeightedBackend,
+    Action, AuthProtocol, ExternalAuth, Filters, Fraction, HeaderMods, HttpMatch, HttpRoute, Mirror,
+    PathMatch, PathModifier, Provenance, Retry, Target, Timeouts, UrlRewrite, WeightedBackend,
 };
 use gatehouse_model::listener::{
     AccessLog, EnvoyListener, FilterChain, Handler, IpFamily, ListenerSettings, LogFormat, LogScope,
@@ -293,12 +293,32 @@ fn listener_has_the_same_filters_whatever_its_routes() {
     assert_eq!(
         names,
         [
+            ("gatehouse.pre_routing.1", true),
+            ("gatehouse.pre_routing.2", true),
+            ("gatehouse.pre_routing.3", true),
+            ("gatehouse.pre_routing.4", true),
+            ("gatehouse.choose_route", true),
             ("envoy.filters.http.cors", true),
             ("envoy.filters.http.ext_authz", true),
             ("envoy.filters.http.stateful_session", true),
             ("envoy.filters.http.router", false),
         ]
     );
+    let auth = ExternalAuth {
+        cluster: ClusterName("auth".into()),
+        protocol: AuthProtocol::Grpc { request_headers: vec![] },
+        body_limit: 0,
+    };
+    let auth = Arc::new(auth);
+    let ahead: Vec<_> = std::iter::repeat_n(auth, encode::PRE_ROUTING_FILTERS).collect();
+    let ahead = encode::pre_routing(&ahead).unwrap().bytes;
+    let host = encode::virtual_host(&table(), &Hostname::Any, [&*ahead].into_iter());
+    let host = readable(VIRTUAL_HOST, &host);
+    let mut switchable: Vec<_> =
+        names.iter().filter(|(_, disabled)| *disabled).map(|(name, _)| *name).collect();
+    switchable.sort_unstable();
+    let switched_on: Vec<_> = host["typed_per_filter_config"].as_object().unwrap().keys().collect();
+    assert_eq!(switched_on, switchable, "filters ahead of routes switch on whatever a route may ask for");
     assert_eq!(manager["rds"]["route_config_name"], "ns/gw/80");
     let v4 = readable(LISTENER, &encode::listener(&listener, encode::Options { ipv6: false }));
     assert_eq!(v4["address"], json!({"socket_address": {"address": "0.0.0.0", "port_value": 8443}}));

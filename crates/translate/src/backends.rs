@@ -72,7 +72,9 @@ impl fmt::Display for ClusterKey {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Referrer<'a> {
     pub(crate) namespace: &'a str,
-    /// Kind of the route.
+    /// Its kind, as grants name it.
+    pub(crate) grantee: &'static str,
+    /// Kind of the route, or of routes that speak to backends as it does.
     pub(crate) kind: RouteKind,
     /// Whether BackendTLSPolicies count.
     pub(crate) protects: bool,
@@ -98,11 +100,11 @@ pub(crate) fn resolve(
     };
     let namespace = reference.namespace.as_deref().unwrap_or(from.namespace);
     let object = NamespacedName::new(namespace, reference.name.as_str());
-    let route = GroupKind { group: GATEWAY_GROUP, kind: from.kind.as_str() };
+    let route = GroupKind { group: GATEWAY_GROUP, kind: from.grantee };
     if !permitted(facts, reads, from.namespace, route, GroupKind { group, kind }, &object) {
         let message = format!(
             "backendRef {kind} {object}: no ReferenceGrant in namespace {} allows it to {}s of namespace {}",
-            object.namespace, from.kind, from.namespace
+            object.namespace, from.grantee, from.namespace
         );
         return Err(Problem::new("RefNotPermitted", message));
     }
@@ -116,14 +118,19 @@ pub(crate) fn resolve(
 
 /// Whether a route may (still) refer to the backend of a cluster.
 pub(crate) fn may_use(facts: &Facts, route: &RouteKey, cluster: &str) -> bool {
+    may_name(facts, &route.object.namespace, route.kind.as_str(), cluster)
+}
+
+/// Whether objects of a kind and namespace may (still) refer to the backend of a cluster.
+pub(crate) fn may_name(facts: &Facts, namespace: &str, from: &str, cluster: &str) -> bool {
     let Some((kind, object)) = names::backend(cluster) else { return false };
     let to = match kind {
         BackendKind::Nowhere => return true,
         BackendKind::Service => GroupKind { group: "", kind: "Service" },
         BackendKind::Backend => GroupKind { group: ENVOY_GATEWAY_GROUP, kind: "Backend" },
     };
-    let from = GroupKind { group: GATEWAY_GROUP, kind: route.kind.as_str() };
-    permitted_now(facts, &route.object.namespace, from, to, &object)
+    let from = GroupKind { group: GATEWAY_GROUP, kind: from };
+    permitted_now(facts, namespace, from, to, &object)
 }
 
 fn service(

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_envoy::Invalid;
-use gatehouse_model::RouteKey;
 use gatehouse_model::http::{Action, Filters, HttpMatch, HttpRoute, PathMatch, Provenance, ValueMatch};
+use gatehouse_model::{ListenerKey, RouteKey};
 use serde::Serialize;
 
 use crate::attach::Bindings;
@@ -20,13 +20,24 @@ use crate::http::{Lowered, RedirectContext, Rule, redirect_for};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct FragmentId(pub Arc<str>);
 
-/// One match of one rule, encoded as entries of `VirtualHost.routes`.
+/// Where a fragment comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// One match of one rule.
+    Rule(Provenance),
+    /// The filters of a listener: they stand ahead of all rules, and a host is never without them.
+    Guard(ListenerKey),
+    /// What answers when no rule matches, where filters need a route to be found by.
+    Rest,
+}
+
+/// A part of a virtual host, encoded: entries of `VirtualHost.routes`, or what a listener puts around them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// Hash of the bytes.
     pub id: FragmentId,
     /// Where it comes from.
-    pub provenance: Provenance,
+    pub origin: Origin,
     pub(crate) rank: Arc<Rank>,
     pub(crate) bytes: Bytes,
     pub(crate) clusters: Vec<Arc<str>>,
@@ -34,6 +45,27 @@ pub struct Fragment {
 }
 
 impl Fragment {
+    /// The rule that it is for.
+    pub(crate) fn rule(&self) -> Option<&Provenance> {
+        match &self.origin {
+            Origin::Rule(provenance) => Some(provenance),
+            Origin::Guard(_) | Origin::Rest => None,
+        }
+    }
+
+    /// The route that it comes from.
+    pub(crate) fn route(&self) -> Option<&RouteKey> {
+        self.rule().map(|provenance| &provenance.route)
+    }
+
+    pub(crate) fn is_rest(&self) -> bool {
+        self.origin == Origin::Rest
+    }
+
+    pub(crate) fn is_guard(&self) -> bool {
+        matches!(self.origin, Origin::Guard(_))
+    }
+
     /// The same for other bytes, which name the same clusters.
     pub(crate) fn with_bytes(&self, bytes: Bytes) -> Self {
         Self { id: FragmentId(gatehouse_envoy::version(&bytes)), bytes, ..self.clone() }
@@ -53,7 +85,22 @@ pub(crate) struct Rank {
     headers: Reverse<usize>,
     query: Reverse<usize>,
     age: Arc<str>,
-    provenance: (RouteKey, u32, u32),
+    /// `None` for what is no rule's.
+    provenance: Option<(RouteKey, u32, u32)>,
+}
+
+impl Rank {
+    /// Of what stands ahead of all rules or behind them, which the rest of its place decides.
+    pub(crate) fn of_no_rule() -> Self {
+        Self {
+            path: Reverse((0, 0)),
+            method: Reverse(0),
+            headers: Reverse(0),
+            query: Reverse(0),
+            age: Arc::default(),
+            provenance: None,
+        }
+    }
 }
 
 /// A route under the redirects' view of a listener; `None` where no redirect asks for it.
@@ -177,7 +224,7 @@ impl Compiler<'_> {
             headers: Reverse(m.headers.len()),
             query: Reverse(m.query.len()),
             age: self.created.clone(),
-            provenance: (self.route.clone(), route.provenance.rule, route.provenance.matched),
+            provenance: Some((self.route.clone(), route.provenance.rule, route.provenance.matched)),
         }
     }
 }
@@ -193,7 +240,7 @@ fn encode(route: &HttpRoute, rank: Rank) -> Result<Fragment, Invalid> {
     let encoded = gatehouse_envoy::encode::route(route)?;
     Ok(Fragment {
         id: FragmentId(gatehouse_envoy::version(&encoded.bytes)),
-        provenance: route.provenance.clone(),
+        origin: Origin::Rule(route.provenance.clone()),
         rank: Arc::new(rank),
         bytes: encoded.bytes,
         clusters: encoded.clusters.into_iter().map(|c| c.0).collect(),
@@ -214,7 +261,7 @@ fn fails(route: HttpRoute) -> HttpRoute {
 
 /// What stands in for a fragment whose requests must fail.
 pub(crate) fn failing(fragment: &Fragment, lowered: &Lowered) -> Option<Arc<Fragment>> {
-    let provenance = fragment.provenance.clone();
+    let provenance = fragment.rule()?.clone();
     let rule = lowered.rules.get(usize::try_from(provenance.rule).ok()?)?;
     let matches = rule.matches.get(usize::try_from(provenance.matched).ok()?)?.clone();
     let route = HttpRoute {

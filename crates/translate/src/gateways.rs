@@ -9,7 +9,7 @@ mod rivals;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gatehouse_api::types::{Gateway, Listener, ListenerTLS, SecretObjectReference};
+use gatehouse_api::types::{Gateway, Listener, ListenerFilter, ListenerTLS, SecretObjectReference};
 use gatehouse_engine::{Reads, SmallMap, Stage};
 use gatehouse_model::{
     AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind, Transport,
@@ -137,6 +137,8 @@ pub(crate) struct ListenerView {
     pub(crate) invalid_kinds: Option<Arc<str>>,
     pub(crate) namespaces: NamespacePolicy,
     pub(crate) tls: Option<Arc<ListenerTLS>>,
+    /// What its requests meet before a route is chosen.
+    pub(crate) filters: Arc<[ListenerFilter]>,
     /// Whether clients must show certificates (`spec.tls.frontend`).
     pub(crate) check: Option<Check>,
     /// How its clients are treated.

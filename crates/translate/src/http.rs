@@ -1,6 +1,7 @@
 //! Rules of routes to the model, references resolved.
 
 mod filters;
+pub(crate) mod guards;
 mod matches;
 mod stream;
 
@@ -117,6 +118,8 @@ pub(crate) struct Lowering<'a> {
     facts: &'a Facts,
     config: &'a Config,
     key: &'a RouteKey,
+    /// The kind that refers to backends, as grants name it.
+    grantee: &'static str,
     clusters: BTreeSet<ClusterKey>,
     told: BTreeMap<NamespacedName, Arc<Outcome>>,
     unresolved: Option<Problem>,
@@ -133,6 +136,7 @@ impl<'a> Lowering<'a> {
             facts,
             config,
             key,
+            grantee: key.kind.as_str(),
             clusters: BTreeSet::new(),
             told: BTreeMap::new(),
             unresolved: None,
@@ -236,7 +240,8 @@ impl<'a> Lowering<'a> {
         protocol: Option<Protocol>,
     ) -> Result<ClusterName, ()> {
         let Self { key, protects, .. } = *self;
-        let from = Referrer { namespace: &key.object.namespace, kind: key.kind, protects };
+        let from =
+            Referrer { namespace: &key.object.namespace, grantee: self.grantee, kind: key.kind, protects };
         let resolved = resolve((self.facts, self.config), reads, from, reference);
         if protects && let Some(target) = policy_target(&self.key.object.namespace, reference) {
             self.told.extend(backend_tls::told(self.facts, reads, &target));

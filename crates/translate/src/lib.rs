@@ -37,7 +37,7 @@ mod world;
 
 pub use config::{Config, Hosting, PortSource, SecretSource};
 pub use facts::{Change, ObjectId};
-pub use fragments::{Fragment, FragmentId};
+pub use fragments::{Fragment, FragmentId, Origin};
 pub use output::{
     ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, SecretKey,
     StatusChange, Watch, WatchKey, WatchState,

@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{PolicyTarget, Resource, TargetSelector};
 use gatehouse_engine::{Graph, Index, Missing, Reads, SmallMap, Table};
-use gatehouse_model::{NamespacedName, RouteKey};
+use gatehouse_model::NamespacedName;
 
 use crate::backends::ENVOY_GATEWAY_GROUP;
 use crate::facts::age;
 use crate::gateways::Problem;
 use crate::grants::GATEWAY_GROUP;
+use crate::uses::User;
 
 /// A kind of object that policies are attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -200,9 +201,8 @@ pub(crate) enum PolicyKind {
     BackendTls,
 }
 
-/// Outcomes by policy, as the routes tell them that use its targets: one for each Gateway of a route.
-pub(crate) type OutcomesOfRoutes =
-    Index<RouteKey, (PolicyKind, NamespacedName), (Place, RouteKey), Arc<Outcome>>;
+/// Outcomes by policy, as those tell them who use its targets: one for each Gateway of a route.
+pub(crate) type OutcomesOfUsers = Index<User, (PolicyKind, NamespacedName), (Place, User), Arc<Outcome>>;
 
 /// Outcomes by policy, as the Gateways that it concerns tell them.
 pub(crate) type Outcomes = Index<NamespacedName, (PolicyKind, NamespacedName), Place, Arc<Outcome>>;

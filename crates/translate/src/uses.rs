@@ -3,8 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 
-use gatehouse_model::FleetKey;
+use gatehouse_model::{FleetKey, ListenerKey, RouteKey};
 use rustc_hash::FxHashMap;
+
+/// Who names backends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum User {
+    Route(RouteKey),
+    /// A listener by its filters.
+    Listener(ListenerKey),
+}
 
 /// References of sources (routes, ports) to resources, counted per fleet.
 #[derive(Debug)]

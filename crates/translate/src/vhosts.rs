@@ -1,6 +1,7 @@
 //! Virtual hosts: sorted concatenations of fragments over a base that every listener lays.
 
 mod forms;
+mod guards;
 mod host;
 mod interim;
 mod meanwhile;
@@ -22,6 +23,7 @@ use crate::gateways::{Family, GatewayView, PortView, Speaks};
 use crate::http::RedirectContext;
 use crate::names;
 use crate::output::{FleetChange, Resource};
+use guards::Guards;
 use host::{Host, Refused};
 pub(crate) use meanwhile::Judge;
 use search::Verdicts;
@@ -59,6 +61,15 @@ pub(crate) enum Base {
     Misdirected,
 }
 
+/// Who puts a fragment into a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Source {
+    /// A route its rules.
+    Route(RouteKey),
+    /// The host itself what its listener asks for.
+    Host(HostKey),
+}
+
 /// Where a route goes, and its fragments by the listener's view.
 pub(crate) struct Placement<'a> {
     pub(crate) bindings: &'a Bindings,
@@ -69,10 +80,13 @@ pub(crate) struct Placement<'a> {
 /// The hosts of all tables.
 #[derive(Debug)]
 pub(crate) struct VirtualHosts {
-    fragments: Index<RouteKey, HostKey, Order, Arc<Fragment>>,
+    fragments: Index<Source, HostKey, Order, Arc<Fragment>>,
+    /// The filters of listeners, which stand in `fragments` too.
+    guards: Guards,
     bases: Index<NamespacedName, HostKey, (), Base>,
     tables: Index<NamespacedName, (FleetKey, TableName), (), ()>,
-    emitted: FxHashMap<HostKey, Host>,
+    /// In the order of tables.
+    emitted: BTreeMap<HostKey, Host>,
     refused: Refused,
     /// What was found to be bad since the last look, with the proxy's words.
     found: Vec<(FragmentId, Arc<str>)>,
@@ -97,9 +111,10 @@ impl VirtualHosts {
     pub(crate) fn new(graph: &mut Graph) -> Self {
         Self {
             fragments: Index::with_log(graph, "vhosts/fragments"),
+            guards: Guards::default(),
             bases: Index::with_log(graph, "vhosts/bases"),
             tables: Index::with_log(graph, "vhosts/tables"),
-            emitted: FxHashMap::default(),
+            emitted: BTreeMap::new(),
             refused: Refused::default(),
             found: Vec::new(),
             answered: BTreeMap::new(),
@@ -143,11 +158,16 @@ impl VirtualHosts {
         let entries =
             entries.into_iter().map(|((host, _), (order, fragment))| (shared(host), order, fragment));
         let entries = entries.collect();
-        self.fragments.set(graph, key.clone(), entries);
+        self.fragments.set(graph, Source::Route(key.clone()), entries);
     }
 
     /// Emits what changed since the last call.
-    pub(crate) fn emit(&mut self, fleets: &mut BTreeMap<FleetKey, FleetChange>, judge: Judge<'_>) {
+    pub(crate) fn emit(
+        &mut self,
+        graph: &mut Graph,
+        fleets: &mut BTreeMap<FleetKey, FleetChange>,
+        judge: Judge<'_>,
+    ) {
         for change in self.tables.take_changes() {
             let (fleet, table) = change.group;
             let out = fleets.entry(fleet).or_default();
@@ -158,8 +178,11 @@ impl VirtualHosts {
         }
         let mut dirty: FxHashSet<HostKey> =
             self.bases.take_changes().into_iter().map(|change| change.group).collect();
+        let mut changes = self.fragments.take_changes();
+        self.follow_guards(graph, dirty.iter().chain(changes.iter().map(|change| &change.group)));
+        changes.extend(self.fragments.take_changes());
         let mut known_bad: BTreeMap<HostKey, Vec<Order>> = BTreeMap::new();
-        for change in self.fragments.take_changes() {
+        for change in changes {
             let out = fleets.entry(change.group.fleet.clone()).or_default();
             let host = self.emitted.entry(change.group.clone()).or_default();
             if host.record(out, &change, &self.refused) {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod backends;
+mod guards;
 mod listeners;
 mod quarantine;
 mod settings;
@@ -23,13 +24,14 @@ use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts, age};
 use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
 use crate::gateways::{self, ClassState, GatewayState, class, gateway};
+use crate::http::guards::Guard;
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, SecretKey};
 use crate::parameters::Settings;
-use crate::policies::{Outcomes, OutcomesOfRoutes, Place, PolicyKind, Target, TargetKind};
+use crate::policies::{Outcomes, OutcomesOfUsers, Place, PolicyKind, Target, TargetKind};
 use crate::ports::{self, Emitted, PortState};
 use crate::streams::Streams;
-use crate::uses::Uses;
+use crate::uses::{User, Uses};
 use crate::vhosts::{Placement, VirtualHosts};
 use statuses::StatusText;
 pub use texts::Texts;
@@ -46,10 +48,10 @@ pub struct World {
     streams: Streams,
     /// What policies are told.
     outcomes: Outcomes,
-    outcomes_of_routes: OutcomesOfRoutes,
+    outcomes_of_users: OutcomesOfUsers,
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
-    clusters_used: Uses<RouteKey, ClusterKey>,
+    clusters_used: Uses<User, ClusterKey>,
     secrets_used: Uses<SecretUser, SecretKey>,
     /// Derived keys of each source, so that those that vanish are run once more and go.
     listeners_of: Derived<NamespacedName, ListenerKey>,
@@ -87,6 +89,7 @@ struct Stages {
     /// What Gateways show to backends, where they show something.
     shown: Stage<NamespacedName, Shown>,
     certificates: Stage<ListenerKey, Arc<Certificates>>,
+    guards: Stage<ListenerKey, Arc<Guard>>,
     ports: Stage<PortKey, PortState>,
     bindings: Stage<RouteKey, Arc<Bindings>>,
     lowered: Stage<RouteKey, Arc<Lowered>>,
@@ -115,6 +118,7 @@ impl Stages {
             authorities: Stage::new(graph, "authorities"),
             shown: Stage::new(graph, "certificates/shown"),
             certificates: Stage::new(graph, "certificates"),
+            guards: Stage::new(graph, "guards"),
             ports: Stage::new(graph, "ports"),
             bindings: Stage::new(graph, "bindings"),
             lowered: Stage::new(graph, "lowered"),
@@ -175,7 +179,7 @@ impl World {
             points: Points::new(&mut graph),
             streams: Streams::new(&mut graph),
             outcomes: Outcomes::new(&mut graph, "policies/outcomes"),
-            outcomes_of_routes: OutcomesOfRoutes::new(&mut graph, "policies/outcomes_of_routes"),
+            outcomes_of_users: OutcomesOfUsers::new(&mut graph, "policies/outcomes_of_users"),
             attached: Tally::new(&mut graph, "attached"),
             clusters_used: Uses::default(),
             secrets_used: Uses::default(),
@@ -250,6 +254,7 @@ impl World {
         };
         !self.stages.lowered.holding().any(concerns)
             && !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
+            && !self.stages.guards.holding().any(|listener| listener.gateway == fleet.0)
             && !self.stages.authorities.holding().any(|(gateway, _)| *gateway == fleet.0)
             && !self.stages.shown.holding().any(|gateway| *gateway == fleet.0)
             && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
@@ -350,6 +355,7 @@ impl World {
         for key in unique(self.stages.shown.take_changed()) {
             self.show(FleetKey(key));
         }
+        self.settle_guards(gateways);
     }
 
     /// Follows a Gateway's listeners and ports as they come and go.
@@ -359,6 +365,7 @@ impl World {
             view.iter().flat_map(|v| v.listeners.iter().map(|l| l.key.clone())).collect();
         let port_keys: BTreeSet<_> = view.iter().flat_map(|v| ports::keys(v)).collect();
         for listener in renew(&mut self.listeners_of, key, listeners) {
+            self.stages.guards.mark(&mut self.graph, listener.clone());
             self.stages.certificates.mark(&mut self.graph, listener);
         }
         let checked = view.iter().flat_map(|v| v.checked_ports().map(|port| (key.clone(), port))).collect();
@@ -430,9 +437,8 @@ impl World {
 
     /// Puts a route's fragments, attachments and clusters where they belong now.
     fn place_route(&mut self, key: &RouteKey) {
-        let Self {
-            graph, facts, stages, hosts, streams, attached, clusters_used, outcomes_of_routes, ..
-        } = self;
+        let Self { graph, facts, stages, hosts, streams, attached, clusters_used, outcomes_of_users, .. } =
+            self;
         let bound = stages.bindings.peek(key).zip(stages.lowered.peek(key));
         let created = facts.routes.peek(key).map(|route| age(route.meta()));
         let claimed = bound.zip(created).map(|((b, l), age)| (&**b, &**l, age));
@@ -452,7 +458,7 @@ impl World {
                 uses.extend(lowered.clusters.iter().map(|c| (listener.site.fleet.clone(), c.clone())));
             }
         }
-        clusters_used.set(key, uses);
+        clusters_used.set(&User::Route(key.clone()), uses);
         let mut told = BTreeMap::new();
         if let Some((bindings, lowered)) = bound.filter(|(_, lowered)| !lowered.told.is_empty()) {
             let passes_on = |site: &Site| key.kind == RouteKind::Tls && !site.ends_tls;
@@ -461,12 +467,12 @@ impl World {
                 let place = Place { target, section: None };
                 for (policy, outcome) in &lowered.told {
                     let policy = (PolicyKind::BackendTls, policy.clone());
-                    told.insert((policy, (place.clone(), key.clone())), outcome.clone());
+                    told.insert((policy, (place.clone(), User::Route(key.clone()))), outcome.clone());
                 }
             }
         }
         let told = told.into_iter().map(|((policy, place), outcome)| (policy, place, outcome)).collect();
-        outcomes_of_routes.set(graph, key.clone(), told);
+        outcomes_of_users.set(graph, User::Route(key.clone()), told);
     }
 
     /// What is left of a fleet that is gone goes with it as a whole.

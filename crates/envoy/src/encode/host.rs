@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3 as pb;
-use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use gatehouse_model::Hostname;
 use gatehouse_model::listener::TableName;
 use prost::Message;
 
 use super::ads;
+use super::pre_routing::route_for_all;
 use crate::wire;
 
 /// Field number of `VirtualHost.routes`.
@@ -21,7 +21,8 @@ pub fn virtual_host_name(table: &TableName, host: &Hostname) -> String {
     format!("{}/{host}", table.0)
 }
 
-/// A `VirtualHost` with the routes of the given fragments, in their order. Without fragments it answers 404.
+/// A `VirtualHost` with the routes of the given fragments, and what else they hold, in their order. Without fragments it
+/// answers 404.
 pub fn virtual_host<'a>(
     table: &TableName,
     host: &Hostname,
@@ -34,17 +35,8 @@ pub fn virtual_host<'a>(
 
 /// A `VirtualHost` that answers every request with a status code: 421 for hosts of another listener.
 pub fn status_host(table: &TableName, host: &Hostname, status: u16) -> Bytes {
-    let action = pb::DirectResponseAction { status: status.into(), ..pb::DirectResponseAction::default() };
-    let route = pb::Route {
-        r#match: Some(pb::RouteMatch {
-            path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
-            ..pb::RouteMatch::default()
-        }),
-        action: Some(pb::route::Action::DirectResponse(action)),
-        ..pb::Route::default()
-    };
     let mut host = head(table, host);
-    host.routes.push(route);
+    host.routes.push(route_for_all(status));
     host.encode_to_vec().into()
 }
 

@@ -38,6 +38,7 @@ use gatehouse_model::listener::{
 use gatehouse_model::{Hostname, Transport};
 use prost::{Message, Name};
 
+use super::pre_routing::choose_route;
 use super::secret::sds;
 use super::{
     access_log, ads, any, bool_value, duration, extension, filter, socket, socket_address, stream, u32_value,
@@ -184,9 +185,11 @@ fn connection_manager(
     clients::apply(clients, manager)
 }
 
-/// Every filter that any route may switch on, in a fixed order.
+/// Every filter that any listener or route may switch on, in a fixed order.
 fn http_filters(clients: &ClientSettings) -> Vec<HttpFilter> {
-    vec![
+    let ahead_of_routes = filter::PRE_ROUTING.into_iter().map(|place| switchable(place, &by_route()));
+    let of_routes = [
+        switchable(filter::CHOOSE_ROUTE, &choose_route()),
         switchable(filter::CORS, &Cors::default()),
         // Its whole configuration is the route's: what it asks, of whom, and what it says of the request.
         switchable(filter::EXTERNAL_AUTH, &by_route()),
@@ -199,7 +202,8 @@ fn http_filters(clients: &ClientSettings) -> Vec<HttpFilter> {
             }))),
             ..HttpFilter::default()
         },
-    ]
+    ];
+    ahead_of_routes.chain(of_routes).collect()
 }
 
 fn switchable<M: Message + Name>(name: &str, config: &M) -> HttpFilter {

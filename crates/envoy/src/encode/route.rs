@@ -6,7 +6,7 @@
 //! ```
 
 mod action;
-mod auth;
+pub(super) mod auth;
 mod filters;
 mod headers;
 mod matching;

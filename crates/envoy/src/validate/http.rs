@@ -179,7 +179,8 @@ fn cors(at: &str, cors: &Cors) -> Check {
     Ok(())
 }
 
-fn external_auth(at: &str, auth: &ExternalAuth) -> Check {
+/// Checks the filter that asks an authorization server.
+pub fn external_auth(at: &str, auth: &ExternalAuth) -> Check {
     length(&format!("{at}.backendRef"), &auth.cluster.0, 1, usize::MAX)?;
     let names = |list: &str, names: &[Arc<str>]| {
         names.iter().try_for_each(|name| token(&format!("{at}.{list}[{name}]"), name))

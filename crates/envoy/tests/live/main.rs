@@ -14,6 +14,7 @@ mod cors;
 mod grpc;
 mod matching;
 mod policies;
+mod pre_routing;
 #[path = "../common/random.rs"]
 mod random;
 mod refusals;

@@ -12,7 +12,7 @@ use gatehouse_model::backend::{
     BackendKind, Cluster, ClusterName, Discovery, Endpoint, EndpointAddress, Endpoints, Health, Protocol,
 };
 use gatehouse_model::client::{ClientSettings, ConnectionSettings};
-use gatehouse_model::http::HttpRoute;
+use gatehouse_model::http::{ExternalAuth, HttpRoute};
 use gatehouse_model::listener::{
     AccessLog, EnvoyListener, FilterChain, Handler, ListenerSettings, LogFormat, LogScope, SecretName,
     TableName, TlsTermination,
@@ -41,6 +41,8 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     pub(crate) hosts: Vec<(Hostname, Vec<HttpRoute>)>,
     pub(crate) clusters: Vec<(Cluster, Endpoints)>,
+    /// What the hosts' requests meet before a route is chosen.
+    pub(crate) guard: Vec<Arc<ExternalAuth>>,
     pub(crate) tls: Vec<TlsSite>,
     /// How clients of the HTTP port are treated.
     pub(crate) clients: Arc<ClientSettings>,
@@ -86,8 +88,17 @@ impl World {
         }
         let (port, tls_port) = (free_port().await, free_port().await);
         let ready = vec![crate::rules::to("/", "a")];
-        for (host, routes) in setup.hosts.iter().chain([&(Hostname::parse("ready.test"), ready)]) {
-            set_host(&ads, host, routes);
+        set_host(&ads, &Hostname::parse("ready.test"), encoded_host, &ready);
+        for (host, routes) in &setup.hosts {
+            match &setup.guard[..] {
+                [] => set_host(&ads, host, encoded_host, routes),
+                guard => set_host(
+                    &ads,
+                    host,
+                    |table, host, routes| guarded_host(guard, table, host, routes),
+                    routes,
+                ),
+            }
         }
         set(&ads, ads::RDS, &table().0, encode::route_table(&table(), encode::TableMode::Vhds));
         set_listener(&ads, &http_listener(port, &setup, &directory));
@@ -179,8 +190,26 @@ fn set_cluster(ads: &Ads, cluster: &Cluster, endpoints: &Endpoints) {
     }
 }
 
-fn set_host(ads: &Ads, host: &Hostname, routes: &[HttpRoute]) {
-    set(ads, ads::VHDS, &encode::virtual_host_name(&table(), host), encoded_host(&table(), host, routes));
+fn set_host(
+    ads: &Ads,
+    host: &Hostname,
+    encoded: impl Fn(&TableName, &Hostname, &[HttpRoute]) -> bytes::Bytes,
+    routes: &[HttpRoute],
+) {
+    set(ads, ads::VHDS, &encode::virtual_host_name(&table(), host), encoded(&table(), host, routes));
+}
+
+/// A host behind the filters of its listener.
+fn guarded_host(
+    guard: &[Arc<ExternalAuth>],
+    table: &TableName,
+    host: &Hostname,
+    routes: &[HttpRoute],
+) -> bytes::Bytes {
+    let mut parts = vec![encode::pre_routing(guard).unwrap().bytes];
+    parts.extend(routes.iter().map(|route| encode::route(route).unwrap().bytes));
+    parts.push(encode::answer_all(404));
+    encode::virtual_host(table, host, parts.iter().map(|bytes| &**bytes))
 }
 
 pub(crate) fn encoded_host(table: &TableName, host: &Hostname, routes: &[HttpRoute]) -> bytes::Bytes {

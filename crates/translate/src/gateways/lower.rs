@@ -94,6 +94,7 @@ fn listener(
             listener.allowed_routes.as_ref().and_then(|a| a.namespaces.as_ref()),
         ),
         tls: listener.tls.clone().map(Arc::new),
+        filters: listener.filters.iter().flat_map(|filters| &filters.requests).cloned().collect(),
         check: (speaks == Speaks::Https).then(|| check(gateway, listener.port)).flatten(),
         clients: Arc::default(),
         overlap: None,
@@ -129,8 +130,10 @@ fn unsupported(listener: &Listener) -> Option<Problem> {
         let message = format!("{:?} is not a hostname", listener.hostname.as_deref().unwrap_or_default());
         return Some(Problem::new("UnsupportedValue", message));
     }
-    if listener.filters.as_ref().is_some_and(|f| !f.requests.is_empty()) {
-        return Some(Problem::new("UnsupportedValue", "listener filters are not supported"));
+    let filtered = listener.filters.as_ref().is_some_and(|f| !f.requests.is_empty());
+    if filtered && !matches!(listener.protocol, Protocol::Http | Protocol::Https) {
+        let message = "filters.requests is for listeners of protocol HTTP or HTTPS";
+        return Some(Problem::new("InvalidListenerFilter", message));
     }
     if listener.protocol != Protocol::Https {
         return None;

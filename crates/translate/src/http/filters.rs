@@ -74,7 +74,7 @@ impl Lowering<'_> {
     }
 
     /// `None` when its server cannot be asked: then nothing passes.
-    fn external_auth(&mut self, reads: &mut Reads, auth: &ApiAuth) -> Option<ExternalAuth> {
+    pub(super) fn external_auth(&mut self, reads: &mut Reads, auth: &ApiAuth) -> Option<ExternalAuth> {
         let (protocol, spoken) = match &auth.protocol {
             ExternalAuthProtocol::Grpc => {
                 let config = auth.grpc.as_ref();

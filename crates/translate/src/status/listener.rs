@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{GatewayView, ListenerView, Problem};
 use crate::grants::GATEWAY_GROUP;
+use crate::http::guards::Guard;
 use crate::output::{SecretKey, WatchKey};
 use crate::ports::{self, PortState};
 
@@ -23,6 +24,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) config: &'a Config,
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
+    pub(crate) guards: &'a Stage<ListenerKey, Arc<Guard>>,
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) authorities: &'a Stage<GatewayPort, Arc<OfClients>>,
     pub(crate) shown: &'a Stage<NamespacedName, Shown>,
@@ -82,7 +84,10 @@ impl<'a> Sources<'a> {
         let unresolved = self.unresolved(reads, listener, clients);
         let programmed = self.programmed(reads, view, listener, unresolved.as_ref());
         let untrusting = no_authority(clients);
-        let not_accepted = listener.conflict.as_ref().or(listener.problem.as_ref()).or(untrusting.as_ref());
+        let guard = self.guards.get(reads, &listener.key);
+        let refused = guard.and_then(|guard| guard.refused.as_ref());
+        let problem = listener.conflict.as_ref().or(listener.problem.as_ref());
+        let not_accepted = problem.or(untrusting.as_ref()).or(refused);
         let mut conditions = vec![
             verdict("Accepted", not_accepted, ("Accepted", "the listener is valid"), generation),
             conflicted(listener),
@@ -138,7 +143,8 @@ impl<'a> Sources<'a> {
             return kinds;
         };
         let unresolved = kinds.or_else(|| certificates.problem.clone());
-        unresolved.or_else(|| clients?.unresolved.clone())
+        let unresolved = unresolved.or_else(|| clients?.unresolved.clone());
+        unresolved.or_else(|| self.guards.get(reads, &listener.key)?.unresolved.clone())
     }
 
     fn programmed(
@@ -155,6 +161,9 @@ impl<'a> Sources<'a> {
         let unserved = view.problem.as_ref().filter(|_| !view.serves);
         if let Some(problem) = listener.problem.as_ref().or(unserved) {
             return invalid(&problem.message);
+        }
+        if let Some(problem) = self.filters_problem(reads, listener) {
+            return Programmed::No(problem);
         }
         let mut secrets = self.secrets(reads, listener);
         if listener.speaks.terminates() && secrets.is_empty() {
@@ -183,6 +192,16 @@ impl<'a> Sources<'a> {
             }
         });
         secrets.fold(held, Programmed::and)
+    }
+
+    /// Why all of its requests are refused ahead of routes.
+    fn filters_problem(self, reads: &mut Reads, listener: &ListenerView) -> Option<Problem> {
+        let guard = self.guards.get(reads, &listener.key)?;
+        if let Some(problem) = guard.refused.as_ref().or(guard.unresolved.as_ref()) {
+            return Some(Problem::new("Invalid", format!("every request is refused: {}", problem.message)));
+        }
+        let message = self.facts.quarantined.get(reads, &guard.fragment.as_ref()?.id)?;
+        Some(Problem::new("Invalid", format!("the proxy refused the listener's filters: {message}")))
     }
 
     /// The Secrets that a listener serves now, with their versions.

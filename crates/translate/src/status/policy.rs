@@ -12,7 +12,7 @@ use super::{to_json, verdict};
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::grants::GATEWAY_GROUP;
-use crate::policies::{Outcome, Outcomes, OutcomesOfRoutes, Place, PolicyKind};
+use crate::policies::{Outcome, Outcomes, OutcomesOfUsers, Place, PolicyKind};
 
 /// As many as the schema allows.
 const MOST_ANCESTORS: usize = 16;
@@ -37,7 +37,7 @@ pub(crate) fn client_traffic(
 pub(crate) fn backend_tls(
     facts: &Facts,
     config: &Config,
-    outcomes: &OutcomesOfRoutes,
+    outcomes: &OutcomesOfUsers,
     reads: &mut Reads,
     key: &NamespacedName,
 ) -> Option<Value> {

@@ -52,7 +52,8 @@ impl<'a> Forms<'a> {
 
     /// What may stand there while that is kept out.
     pub(super) fn stand_in(&mut self, order: &Order, fragment: &Arc<Fragment>) -> Option<Form> {
-        if self.is_bad(&fragment.id) { None } else { self.replacement(order, fragment) }
+        let none = self.is_bad(&fragment.id) && !fragment.is_guard();
+        if none { None } else { self.replacement(order, fragment) }
     }
 
     fn is_bad(&self, id: &FragmentId) -> bool {
@@ -63,6 +64,10 @@ impl<'a> Forms<'a> {
         if let Some(good) = self.last_good(order, fragment).filter(|good| !self.is_bad(&good.id)) {
             return Some(Form { fragment: good, proven: true });
         }
+        if fragment.is_guard() {
+            // What takes its place refuses everything, and is no more than that: no proxy refuses it.
+            return (self.failing)(fragment).map(|fragment| Form { fragment, proven: true });
+        }
         // A rule that answers 500 anyway has no other replacement than nothing.
         let failing = (self.failing)(fragment).filter(|f| f.id != fragment.id && !self.is_bad(&f.id))?;
         Some(Form { fragment: failing, proven: false })
@@ -71,12 +76,15 @@ impl<'a> Forms<'a> {
     /// The last good version of a rule: at its place, or where it was before rules above it came or went. A place alone
     /// tells little: it knows of a path no more than its length.
     fn last_good(&mut self, order: &Order, new: &Fragment) -> Option<Arc<Fragment>> {
-        let requests = Requests::of(&new.bytes)?;
         let own = self.accepted.get(order).and_then(Option::as_ref).filter(|old| allowed(old, new));
+        if new.is_guard() {
+            return own.cloned();
+        }
+        let requests = Requests::of(&new.bytes)?;
         if let Some(own) = own.filter(|old| Requests::of(&old.bytes).as_ref() == Some(&requests)) {
             return Some(Arc::clone(own));
         }
-        let of_route = self.of_route(&new.provenance.route)?;
+        let of_route = self.of_route(new.route()?)?;
         let (_, old) = of_route.iter().find(|(before, _)| *before == requests)?;
         allowed(old, new).then(|| Arc::clone(old))
     }
@@ -85,8 +93,8 @@ impl<'a> Forms<'a> {
         let routes = self.routes.get_or_insert_with(|| {
             let mut routes: FxHashMap<_, OfRoute<'a>> = FxHashMap::default();
             for old in self.accepted.values().flatten() {
-                if let Some(requests) = Requests::of(&old.bytes) {
-                    routes.entry(&old.provenance.route).or_default().push((requests, old));
+                if let Some((route, requests)) = old.route().zip(Requests::of(&old.bytes)) {
+                    routes.entry(route).or_default().push((requests, old));
                 }
             }
             routes

@@ -67,7 +67,9 @@ impl Host {
             self.withheld.insert(order.clone(), None);
         }
         self.replace(out, &change.group.name, order, (before.as_ref(), after));
-        if let Some(search) = &mut self.search {
+        if let Some(search) = &mut self.search
+            && !after.is_some_and(|fragment| fragment.is_rest())
+        {
             search.changed(order, after);
         }
         if !self.unproven.contains_key(order) {

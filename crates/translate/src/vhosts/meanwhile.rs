@@ -17,13 +17,13 @@ use gatehouse_model::RouteKey;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Order;
-use crate::fragments::Fragment;
+use crate::fragments::{Fragment, Origin};
 
 /// Makes what answers 500 in a fragment's stead.
 pub(crate) type Failing<'a> = &'a dyn Fn(&Fragment) -> Option<Arc<Fragment>>;
 
-/// Whether a route may still use a cluster.
-pub(crate) type Allowed<'a> = &'a dyn Fn(&RouteKey, &str) -> bool;
+/// Whether whoever a fragment comes from may still use a cluster.
+pub(crate) type Allowed<'a> = &'a dyn Fn(&Origin, &str) -> bool;
 
 /// What only the owner of the facts can tell.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ pub(crate) struct Judge<'a> {
 
 impl Judge<'_> {
     fn allows(&self, fragment: &Fragment) -> bool {
-        clusters(fragment).all(|cluster| (self.allowed)(&fragment.provenance.route, cluster))
+        clusters(fragment).all(|cluster| (self.allowed)(&fragment.origin, cluster))
     }
 }
 
@@ -60,6 +60,12 @@ struct Before {
 }
 
 impl Before {
+    /// What stands in for the filters of a listener: those of before, if they may; an open listener stays open.
+    fn guard(&self, now: &Fragment, judge: Judge<'_>) -> Place {
+        let before = self.meanwhile.as_ref()?;
+        if judge.allows(before) { Some(before.clone()) } else { (judge.failing)(now) }
+    }
+
     /// Whether something else than this stood there.
     fn differs(&self, now: Option<&Arc<Fragment>>) -> bool {
         [&self.meanwhile, &self.held].into_iter().flatten().any(|before| !same(Some(before), now))
@@ -114,7 +120,10 @@ impl Meanwhile {
         }
         let left = Left::of(&moved, &held, &gained);
         for (order, now) in gained {
-            let meanwhile = left.get(&now.provenance.route).and_then(|left| left.stand_in(now, judge));
+            let meanwhile = match now.route() {
+                Some(route) => left.get(route).and_then(|left| left.stand_in(now, judge)),
+                None => moved.get(order).and_then(|before| before.guard(now, judge)),
+            };
             self.withdrawn |= moved.get(order).is_some_and(|before| before.differs(meanwhile.as_ref()));
             self.waiting.insert(order.clone(), meanwhile);
         }
@@ -183,17 +192,17 @@ impl<'l> Left<'l> {
         if gained.is_empty() {
             return routes;
         }
-        let wanted: FxHashSet<&RouteKey> = gained.iter().map(|(_, now)| &now.provenance.route).collect();
+        let wanted: FxHashSet<&RouteKey> = gained.iter().filter_map(|(_, now)| now.route()).collect();
         for fragment in moved.values().filter_map(|before| before.meanwhile.as_ref()) {
-            let route = &fragment.provenance.route;
-            if wanted.contains(route)
+            if let Some(route) = fragment.route()
+                && wanted.contains(route)
                 && let Some(requests) = Requests::of(&fragment.bytes)
             {
                 routes.entry(route).or_default().before.push((requests, fragment));
             }
         }
         for fragment in moved.keys().filter_map(held) {
-            if let Some(left) = routes.get_mut(&fragment.provenance.route) {
+            if let Some(left) = fragment.route().and_then(|route| routes.get_mut(route)) {
                 left.now.extend(Requests::of(&fragment.bytes));
             }
         }
@@ -206,7 +215,7 @@ impl<'l> Left<'l> {
         let requests = Requests::of(&now.bytes)?;
         let same_requests = self.before.iter().find(|(before, _)| *before == requests);
         let (before, old) = same_requests.or_else(|| {
-            let rule = |f: &Fragment| (f.provenance.rule, f.provenance.matched);
+            let rule = |f: &Fragment| f.rule().map(|rule| (rule.rule, rule.matched));
             // Rules may have moved up or down: one that is still there is not the one that was edited.
             self.before.iter().find(|(before, old)| rule(old) == rule(now) && !self.now.contains(before))
         })?;

@@ -88,8 +88,11 @@ impl Host {
         // What was accepted is above suspicion, wherever it stands.
         let proven: FxHashSet<&FragmentId> = self.unproven.values().flatten().map(|f| &f.id).collect();
         let suspect = |order: &Order| {
-            let form = &self.serves(order, holds(order)?)?.id;
-            (!proven.contains(form)).then(|| Suspect { order: order.clone(), form: form.clone() })
+            let held = self.serves(order, holds(order)?)?;
+            let form = &held.id;
+            // What answers the rest is the same everywhere, and good.
+            (!held.is_rest() && !proven.contains(form))
+                .then(|| Suspect { order: order.clone(), form: form.clone() })
         };
         let suspects: Vec<_> = self.unproven.keys().filter_map(suspect).collect();
         if suspects.is_empty() {
@@ -145,7 +148,9 @@ impl Host {
             for order in places {
                 let Some(fragment) = fragments.get(&order) else { continue };
                 let form = if withheld.contains(&order) {
-                    forms.stand_in(&order, fragment).filter(|form| search.may_stand_in(form))
+                    forms
+                        .stand_in(&order, fragment)
+                        .filter(|form| fragment.is_guard() || search.may_stand_in(form))
                 } else {
                     forms.current(&order, fragment)
                 };

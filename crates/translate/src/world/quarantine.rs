@@ -1,10 +1,15 @@
 //! What proxies refuse: hosts without it, statuses that tell of it, and for how long it is remembered.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashSet;
 
 use super::World;
-use crate::backends::may_use;
-use crate::fragments::{FragmentId, failing, fragments};
+use crate::backends::{may_name, may_use};
+use crate::facts::Facts;
+use crate::fragments::{FragmentId, Origin, failing, fragments};
+use crate::gateways::namespace_of;
+use crate::http::guards::{owner_kind, refusing};
 use crate::output::Outputs;
 use crate::vhosts::Judge;
 
@@ -16,10 +21,14 @@ impl World {
     pub(super) fn emit_hosts(&mut self, outputs: &mut Outputs) {
         let Self { graph, facts, stages, hosts, .. } = self;
         let judge = Judge {
-            failing: &|fragment| failing(fragment, stages.lowered.peek(&fragment.provenance.route)?),
-            allowed: &|route, cluster| may_use(facts, route, cluster),
+            failing: &|fragment| match &fragment.origin {
+                Origin::Rule(rule) => failing(fragment, stages.lowered.peek(&rule.route)?),
+                Origin::Guard(listener) => Some(Arc::new(refusing(listener))),
+                Origin::Rest => None,
+            },
+            allowed: &|origin, cluster| may_still_use(facts, origin, cluster),
         };
-        hosts.emit(&mut outputs.fleets, judge);
+        hosts.emit(graph, &mut outputs.fleets, judge);
         let found = hosts.take_found();
         if found.is_empty() {
             return;
@@ -43,7 +52,8 @@ impl World {
         }
         let Self { graph, facts, stages, hosts, .. } = self;
         let lists = stages.fragments.iter().flat_map(|(_, fragments)| &fragments.list);
-        let there: FxHashSet<&FragmentId> = lists.map(|fragment| &fragment.id).collect();
+        let guards = stages.guards.iter().filter_map(|(_, guard)| guard.fragment.as_ref());
+        let there: FxHashSet<&FragmentId> = lists.chain(guards).map(|fragment| &fragment.id).collect();
         if !hosts.forget_refused(|fragment| there.contains(fragment)) {
             return;
         }
@@ -58,5 +68,15 @@ impl World {
     /// How many fragments that a proxy refused are remembered.
     pub fn refused_fragments(&self) -> usize {
         self.hosts.refused_count().max(self.facts.quarantined.iter().count())
+    }
+}
+
+fn may_still_use(facts: &Facts, origin: &Origin, cluster: &str) -> bool {
+    match origin {
+        Origin::Rule(rule) => may_use(facts, &rule.route, cluster),
+        Origin::Guard(listener) => {
+            may_name(facts, namespace_of(listener), owner_kind(&listener.owner), cluster)
+        }
+        Origin::Rest => true,
     }
 }

@@ -16,7 +16,7 @@ pub(super) type StatusText = Arc<str>;
 
 impl World {
     pub(super) fn settle_statuses(&mut self, changed: &Changed, outputs: &mut Outputs) {
-        let Self { config, graph, facts, stages, attached, outcomes, outcomes_of_routes, texts, .. } = self;
+        let Self { config, graph, facts, stages, attached, outcomes, outcomes_of_users, texts, .. } = self;
         for key in &changed.classes {
             stages.class_status.mark(graph, key.clone());
         }
@@ -42,6 +42,7 @@ impl World {
             facts,
             config,
             certificates: &stages.certificates,
+            guards: &stages.guards,
             pairs: &stages.pairs,
             authorities: &stages.authorities,
             shown: &stages.shown,
@@ -65,9 +66,9 @@ impl World {
         stages
             .client_policy_status
             .settle(graph, |r, k| status::client_traffic(facts, config, outcomes, r, k).map(&mut text));
-        stages.backend_tls_status.settle(graph, |r, k| {
-            status::backend_tls(facts, config, outcomes_of_routes, r, k).map(&mut text)
-        });
+        stages
+            .backend_tls_status
+            .settle(graph, |r, k| status::backend_tls(facts, config, outcomes_of_users, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 

@@ -8,6 +8,7 @@
 //!
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
+mod listener_filters;
 mod mutual;
 mod rig;
 mod streams;

@@ -20,7 +20,7 @@ use gatehouse_model::backend::ClusterName;
 use gatehouse_model::http::{AuthProtocol, ExternalAuth};
 
 use super::matching::{exact, regex_matcher, safe_regex};
-use crate::encode::{any, duration, extension, filter};
+use crate::encode::{any, bool_value, duration, extension, filter};
 
 /// How long the server may take; without an answer the request is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,12 +29,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ITS_OWN: &str =
     "(?i)(host|content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|date|server)";
 
+/// The same before a route is chosen: the server may also change the method. What tells which listener a request is for
+/// is no server's to change.
+const ITS_OWN_AHEAD_OF_ROUTES: &str = "(?i)(host|:authority|:scheme|content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|date|server)";
+
 /// The filter for the place that the listener keeps under [`filter::EXTERNAL_AUTH`].
 pub(super) fn per_route(auth: &ExternalAuth) -> ExtensionWithMatcherPerRoute {
-    let action = ExecuteFilterAction {
-        typed_config: Some(extension(filter::EXTERNAL_AUTH, &ext_authz(auth))),
-        ..ExecuteFilterAction::default()
+    let mutations = HeaderMutationRules {
+        disallow_expression: Some(regex_matcher(ITS_OWN)),
+        ..HeaderMutationRules::default()
     };
+    always(filter::EXTERNAL_AUTH, &ext_authz(auth, mutations))
+}
+
+/// The filter for a place ahead of routes.
+pub(in crate::encode) fn ahead_of_routes(auth: &ExternalAuth, place: &str) -> ExtensionWithMatcherPerRoute {
+    let mutations = HeaderMutationRules {
+        allow_all_routing: Some(bool_value(true)),
+        disallow_expression: Some(regex_matcher(ITS_OWN_AHEAD_OF_ROUTES)),
+        ..HeaderMutationRules::default()
+    };
+    always(place, &ext_authz(auth, mutations))
+}
+
+fn always(name: &str, config: &ExtAuthz) -> ExtensionWithMatcherPerRoute {
+    let action =
+        ExecuteFilterAction { typed_config: Some(extension(name, config)), ..ExecuteFilterAction::default() };
     let action = TypedExtensionConfig { name: "execute".to_owned(), typed_config: Some(any(&action)) };
     let always = OnMatch { on_match: Some(on_match::OnMatch::Action(action)), ..OnMatch::default() };
     ExtensionWithMatcherPerRoute {
@@ -42,7 +62,7 @@ pub(super) fn per_route(auth: &ExternalAuth) -> ExtensionWithMatcherPerRoute {
     }
 }
 
-fn ext_authz(auth: &ExternalAuth) -> ExtAuthz {
+fn ext_authz(auth: &ExternalAuth, mutations: HeaderMutationRules) -> ExtAuthz {
     let (service, request_headers) = match &auth.protocol {
         AuthProtocol::Grpc { request_headers } => {
             (Services::GrpcService(grpc(&auth.cluster)), request_headers)
@@ -61,10 +81,7 @@ fn ext_authz(auth: &ExternalAuth) -> ExtAuthz {
             allow_partial_message: false,
             pack_as_bytes: false,
         }),
-        decoder_header_mutation_rules: Some(HeaderMutationRules {
-            disallow_expression: Some(regex_matcher(ITS_OWN)),
-            ..HeaderMutationRules::default()
-        }),
+        decoder_header_mutation_rules: Some(mutations),
         services: Some(service),
         ..ExtAuthz::default()
     }

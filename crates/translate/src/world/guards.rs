@@ -1,0 +1,47 @@
+//! Filters of listeners, as they are put before hosts.
+
+use std::collections::BTreeSet;
+
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName};
+
+use super::World;
+use crate::gateways::GatewayState;
+use crate::http::guards::guard;
+use crate::policies::{Place, PolicyKind, Target, TargetKind};
+use crate::uses::User;
+
+impl World {
+    /// `gateways` are those that changed.
+    pub(super) fn settle_guards(&mut self, mut gateways: BTreeSet<NamespacedName>) {
+        let Self { config, graph, facts, stages, .. } = self;
+        stages.guards.settle(graph, |reads, key| guard((facts, config), &stages.gateways, reads, key));
+        for listener in stages.guards.take_changed() {
+            self.use_backends_of(&listener);
+            gateways.insert(listener.gateway);
+        }
+        let Self { stages, hosts, .. } = self;
+        for key in &gateways {
+            let view = stages.gateways.peek(key).and_then(GatewayState::view);
+            let guards = &stages.guards;
+            hosts.set_guards(key, view.map(|view| &**view), |listener| {
+                guards.peek(&listener.key)?.fragment.as_ref()
+            });
+        }
+    }
+
+    fn use_backends_of(&mut self, listener: &ListenerKey) {
+        let Self { graph, stages, clusters_used, outcomes_of_users, .. } = self;
+        let guard = stages.guards.peek(listener);
+        let user = User::Listener(listener.clone());
+        let fleet = FleetKey(listener.gateway.clone());
+        let clusters = guard.iter().flat_map(|guard| &guard.clusters);
+        clusters_used.set(&user, clusters.map(|cluster| (fleet.clone(), cluster.clone())).collect());
+        let target = Target { kind: TargetKind::Gateway, object: listener.gateway.clone() };
+        let place = Place { target, section: None };
+        let told = guard.iter().flat_map(|guard| &guard.told).map(|(policy, outcome)| {
+            let policy = (PolicyKind::BackendTls, policy.clone());
+            (policy, (place.clone(), user.clone()), outcome.clone())
+        });
+        outcomes_of_users.set(graph, user.clone(), told.collect());
+    }
+}
