@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
-    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant, Resource,
-    Secret, Service, TCPRoute, TLSRoute, UDPRoute,
+    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
+    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy,
 };
 
 /// Which object, over all kinds. The version is no part of it.
@@ -156,12 +156,15 @@ objects!(
     HTTPRoute,
     ListenerSet,
     Namespace,
+    Pod,
     ReferenceGrant,
     Secret,
     Service,
     TCPRoute,
     TLSRoute,
     UDPRoute,
+    XBackend,
+    XBackendTrafficPolicy,
 );
 
 impl Object {

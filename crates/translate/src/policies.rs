@@ -9,7 +9,9 @@
 //! attached.
 
 pub(crate) mod backend_tls;
+pub(crate) mod backend_traffic;
 pub(crate) mod client;
+pub(crate) mod session;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use gatehouse_model::NamespacedName;
 use crate::backends::ENVOY_GATEWAY_GROUP;
 use crate::facts::age;
 use crate::gateways::Problem;
-use crate::grants::GATEWAY_GROUP;
+use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP};
 use crate::uses::User;
 
 /// A kind of object that policies are attached to.
@@ -30,8 +32,8 @@ pub(crate) enum TargetKind {
     Gateway,
     ListenerSet,
     Service,
-    /// Envoy Gateway's.
     Backend,
+    XBackend,
 }
 
 impl TargetKind {
@@ -41,13 +43,9 @@ impl TargetKind {
             (GATEWAY_GROUP, "ListenerSet") => Some(Self::ListenerSet),
             ("", "Service") => Some(Self::Service),
             (ENVOY_GATEWAY_GROUP, "Backend") => Some(Self::Backend),
+            (EXPERIMENTAL_GROUP, "XBackend") => Some(Self::XBackend),
             _ => None,
         }
-    }
-
-    /// The same of kinds that routes name as backends.
-    pub(crate) fn of_backend(group: &str, kind: &str) -> Option<Self> {
-        Self::of(group, kind).filter(|kind| matches!(kind, Self::Service | Self::Backend))
     }
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -56,6 +54,7 @@ impl TargetKind {
             Self::ListenerSet => "ListenerSet",
             Self::Service => "Service",
             Self::Backend => "Backend",
+            Self::XBackend => "XBackend",
         }
     }
 }
@@ -165,6 +164,14 @@ impl<P: Policy> Policies<P> {
     }
 }
 
+/// Why one of those attached to an object does not count: another that comes before it is for the same part.
+pub(crate) fn conflict<P>(attached: &[Attached<P>], index: usize) -> Option<Problem> {
+    let section = &attached.get(index)?.section;
+    let first = attached.iter().take(index).find(|first| first.section == *section)?;
+    let message = format!("{} counts here: it is older, or comes first by name", first.key);
+    Some(Problem::new("Conflicted", message))
+}
+
 fn target_of(policy: &NamespacedName, target: &PolicyTarget) -> Option<Target> {
     let kind = TargetKind::of(target.group.as_deref()?, target.kind.as_deref()?)?;
     let object = NamespacedName::new(policy.namespace.clone(), target.name.as_deref()?);
@@ -199,13 +206,19 @@ pub(crate) struct Outcome {
 pub(crate) enum PolicyKind {
     ClientTraffic,
     BackendTls,
+    BackendTraffic,
+    /// Not a policy, and told like one.
+    XBackend,
 }
 
+/// A policy of any kind.
+pub(crate) type PolicyKey = (PolicyKind, NamespacedName);
+
 /// Outcomes by policy, as those tell them who use its targets: one for each Gateway of a route.
-pub(crate) type OutcomesOfUsers = Index<User, (PolicyKind, NamespacedName), (Place, User), Arc<Outcome>>;
+pub(crate) type OutcomesOfUsers = Index<User, PolicyKey, (Place, User), Arc<Outcome>>;
 
 /// Outcomes by policy, as the Gateways that it concerns tell them.
-pub(crate) type Outcomes = Index<NamespacedName, (PolicyKind, NamespacedName), Place, Arc<Outcome>>;
+pub(crate) type Outcomes = Index<NamespacedName, PolicyKey, Place, Arc<Outcome>>;
 
 /// What one Gateway tells.
-pub(crate) type Told = Vec<((PolicyKind, NamespacedName), Place, Arc<Outcome>)>;
+pub(crate) type Told = Vec<(PolicyKey, Place, Arc<Outcome>)>;

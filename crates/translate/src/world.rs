@@ -21,7 +21,7 @@ use crate::authorities::{GatewayPort, OfClients, of_clients};
 use crate::backends::{Assignment, ClusterKey};
 use crate::certificates::{Certificates, KeyPair, Shown, certificates, key_pair, shown};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
-use crate::facts::{Change, Facts, age};
+use crate::facts::{Change, Facts, PodSelection, age};
 use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
 use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::guards::Guard;
@@ -107,6 +107,8 @@ struct Stages {
     backend_status: Stage<NamespacedName, StatusText>,
     client_policy_status: Stage<NamespacedName, StatusText>,
     backend_tls_status: Stage<NamespacedName, StatusText>,
+    backend_traffic_status: Stage<NamespacedName, StatusText>,
+    xbackend_status: Stage<NamespacedName, StatusText>,
 }
 
 impl Stages {
@@ -134,6 +136,8 @@ impl Stages {
             backend_status: Stage::new(graph, "status/backends"),
             client_policy_status: Stage::new(graph, "status/client_policies"),
             backend_tls_status: Stage::new(graph, "status/backend_tls_policies"),
+            backend_traffic_status: Stage::new(graph, "status/backend_traffic_policies"),
+            xbackend_status: Stage::new(graph, "status/xbackends"),
         }
     }
 }
@@ -156,6 +160,8 @@ struct Changed {
     backends: Vec<NamespacedName>,
     client_policies: Vec<NamespacedName>,
     backend_tls_policies: Vec<NamespacedName>,
+    backend_traffic_policies: Vec<NamespacedName>,
+    xbackends: Vec<NamespacedName>,
 }
 
 impl World {
@@ -225,6 +231,15 @@ impl World {
         self.facts.config_maps.take_want_changes(&mut self.graph)
     }
 
+    /// The same of pods. Whoever tells them says [`Change::Selected`] then.
+    pub fn take_pod_wants(&mut self) -> Vec<(PodSelection, bool)> {
+        let changes = self.facts.selections.take_want_changes(&mut self.graph);
+        for (selection, _) in changes.iter().filter(|(_, wanted)| !wanted) {
+            self.facts.selections.forget(&mut self.graph, selection);
+        }
+        changes
+    }
+
     /// Ports that became wanted (`true`) or are wanted no more since the last call: [`World::port_asked`] takes the
     /// answers. With [`PortSource::OnDemand`] a Gateway changes only when all its ports are answered.
     pub fn take_port_wants(&mut self) -> Vec<(PortKey, bool)> {
@@ -247,7 +262,7 @@ impl World {
     /// or show what was known of it before. A proxy may have more: whoever starts beside one that runs puts off the
     /// first commit until then (see [`FleetChange::absorb`]), or until it has waited long enough for those who fetch.
     pub fn is_settled(&self, fleet: &FleetKey) -> bool {
-        // Only Secrets, ConfigMaps and ports can be unknown, and only these stages read them.
+        // Only Secrets, ConfigMaps, pods and ports can be unknown, and only these stages read them.
         let concerns = |route| {
             let bound = self.stages.bindings.peek(route);
             bound.is_some_and(|bound| bound.listeners().any(|listener| listener.site.fleet == *fleet))
@@ -292,6 +307,8 @@ impl World {
             backends: self.facts.backends.take_changed(),
             client_policies: self.facts.client_policies.all.take_changed(),
             backend_tls_policies: self.facts.backend_tls_policies.all.take_changed(),
+            backend_traffic_policies: self.facts.backend_traffic_policies.all.take_changed(),
+            xbackends: self.facts.xbackends.take_changed(),
         };
         self.drain_unread_logs();
         self.settle_gateways(&changed, &mut outputs);
@@ -318,6 +335,7 @@ impl World {
         self.facts.trust_bundles.take_changed();
         self.facts.trust_bundles_served.take_changed();
         self.facts.proxies.take_changed();
+        self.facts.selections.take_changed();
     }
 
     fn settle_gateways(&mut self, changed: &Changed, outputs: &mut Outputs) {
@@ -462,12 +480,12 @@ impl World {
         let mut told = BTreeMap::new();
         if let Some((bindings, lowered)) = bound.filter(|(_, lowered)| !lowered.told.is_empty()) {
             let passes_on = |site: &Site| key.kind == RouteKind::Tls && !site.ends_tls;
-            for listener in bindings.listeners().filter(|listener| !passes_on(&listener.site)) {
+            for listener in bindings.listeners() {
                 let target = Target { kind: TargetKind::Gateway, object: listener.site.key.gateway.clone() };
                 let place = Place { target, section: None };
-                for (policy, outcome) in &lowered.told {
-                    let policy = (PolicyKind::BackendTls, policy.clone());
-                    told.insert((policy, (place.clone(), User::Route(key.clone()))), outcome.clone());
+                let concerns = |kind| kind != PolicyKind::BackendTls || !passes_on(&listener.site);
+                for (policy, outcome) in lowered.told.iter().filter(|((kind, _), _)| concerns(*kind)) {
+                    told.insert((policy.clone(), (place.clone(), User::Route(key.clone()))), outcome.clone());
                 }
             }
         }

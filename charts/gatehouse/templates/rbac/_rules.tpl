@@ -6,6 +6,16 @@
 - apiGroups: [gateway.networking.k8s.io]
   resources: [backendtlspolicies/status, gateways/status, grpcroutes/status, httproutes/status, listenersets/status, tcproutes/status, tlsroutes/status, udproutes/status]
   verbs: [update]
+- apiGroups: [gateway.networking.x-k8s.io]
+  resources: [xbackends, xbackendtrafficpolicies]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.networking.x-k8s.io]
+  resources: [xbackends/status, xbackendtrafficpolicies/status]
+  verbs: [update]
+# Those that XBackends select.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
 {{- include "gatehouse.rules.parameters" . }}
 - apiGroups: [gateway.envoyproxy.io]
   resources: [clienttrafficpolicies]

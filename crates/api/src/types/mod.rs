@@ -16,10 +16,13 @@ mod grant;
 mod httproute;
 mod listener;
 mod meta;
+mod pod;
 mod policy;
 mod reference;
 mod route;
 mod secret;
+mod xbackend;
+mod xbackendtraffic;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec, BackendTls, FqdnEndpoint, IpEndpoint, UnixSocket};
 pub use backendtls::{BackendTLSPolicy, BackendTLSPolicySpec, BackendTLSPolicyValidation, SubjectAltName};
@@ -53,6 +56,7 @@ pub use listener::{
     NamespacesFrom, RouteGroupKind,
 };
 pub use meta::{LabelSelector, LabelSelectorRequirement, Meta, Resource};
+pub use pod::{Pod, PodCondition, PodStatus};
 pub use policy::{PolicyTarget, SelectorNamespaces, TargetSelector};
 pub use reference::{
     BackendObjectReference, BackendRef, LocalObjectReference, ObjectReference, ParametersReference,
@@ -63,6 +67,10 @@ pub use route::{
     HeaderConfig, L4RouteRule, L4RouteSpec, Route, SessionPersistence, TCPRoute, TLSRoute, UDPRoute,
 };
 pub use secret::{Secret, SecretBytes};
+pub use xbackend::{EndpointSelector, ExternalHostname, XBackend, XBackendPort, XBackendSpec, XBackendTls};
+pub use xbackendtraffic::{
+    RequestRate, RetryBudget, RetryConstraint, XBackendTrafficPolicy, XBackendTrafficPolicySpec,
+};
 
 /// Deserialises `null` as the default value, as Go does for lists and maps (an EndpointSlice without endpoints
 /// carries `endpoints: null`).

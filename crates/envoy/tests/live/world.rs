@@ -307,6 +307,7 @@ pub(crate) fn cluster(name: &str, protocol: Protocol) -> Cluster {
         tls: None,
         certificate: None,
         discovery: Discovery::Eds,
+        retries: None,
     }
 }
 

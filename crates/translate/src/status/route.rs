@@ -45,7 +45,7 @@ pub(crate) fn route(
         return Some(Value::Null);
     }
     let Some(lowered) = lowered.get(reads, key) else {
-        // What a policy of its backends names is not known yet.
+        // It waits for something that is not known yet, and is told of when it is.
         reads.hold();
         return None;
     };

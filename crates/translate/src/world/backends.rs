@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use gatehouse_model::backend::BackendKind;
 use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 
 use super::{SecretUser, World, renew};
@@ -18,12 +19,12 @@ type Dirty = BTreeSet<(FleetKey, ClusterKey, ResourceType)>;
 impl World {
     pub(super) fn settle_backends(&mut self, outputs: &mut Outputs) {
         let mut dirty = self.follow_uses();
-        let Self { graph, facts, stages, .. } = self;
-        stages.clusters.settle(graph, |reads, key| cluster(facts, reads, key));
+        let Self { config, graph, facts, stages, .. } = self;
+        stages.clusters.settle(graph, |reads, key| cluster((facts, config), reads, key));
         let pairs = &stages.pairs;
         stages
             .certified_clusters
-            .settle(graph, |reads, key| cluster_with_certificate(facts, pairs, reads, key));
+            .settle(graph, |reads, key| cluster_with_certificate((facts, config), pairs, reads, key));
         stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
         stages.service_addresses.settle(graph, |reads, key| service_address(facts, reads, key));
         let edited = stages.clusters.take_changed().into_iter().map(|key| (key, None));
@@ -88,9 +89,9 @@ impl World {
         self.recertified.push(fleet);
     }
 
-    /// The certificate that a fleet shows to a backend.
+    /// The certificate that a fleet shows to a backend. An XBackend says itself what it is shown.
     fn shown_to(&self, fleet: &FleetKey, key: &ClusterKey) -> Option<&NamespacedName> {
-        key.tls.as_ref()?;
+        key.tls.as_ref().filter(|_| key.kind != BackendKind::XBackend)?;
         self.stages.shown.peek(&fleet.0)?.as_ref().ok()
     }
 

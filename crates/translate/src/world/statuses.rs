@@ -38,6 +38,12 @@ impl World {
         for key in &changed.backend_tls_policies {
             stages.backend_tls_status.mark(graph, key.clone());
         }
+        for key in &changed.backend_traffic_policies {
+            stages.backend_traffic_status.mark(graph, key.clone());
+        }
+        for key in &changed.xbackends {
+            stages.xbackend_status.mark(graph, key.clone());
+        }
         let sources = status::Sources {
             facts,
             config,
@@ -69,6 +75,12 @@ impl World {
         stages
             .backend_tls_status
             .settle(graph, |r, k| status::backend_tls(facts, config, outcomes_of_users, r, k).map(&mut text));
+        stages.backend_traffic_status.settle(graph, |r, k| {
+            status::backend_traffic(facts, config, outcomes_of_users, r, k).map(&mut text)
+        });
+        stages
+            .xbackend_status
+            .settle(graph, |r, k| status::xbackend(facts, config, outcomes_of_users, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 
@@ -110,6 +122,16 @@ impl World {
             let generation = facts.backend_tls_policies.all.peek(&key).map(|o| o.metadata.generation);
             let id = object_ref(group, "BackendTLSPolicy", &key);
             out.push(status_change(id, generation, stages.backend_tls_status.peek(&key)));
+        }
+        for key in unique(stages.backend_traffic_status.take_changed()) {
+            let generation = facts.backend_traffic_policies.all.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XBackendTrafficPolicy", &key);
+            out.push(status_change(id, generation, stages.backend_traffic_status.peek(&key)));
+        }
+        for key in unique(stages.xbackend_status.take_changed()) {
+            let generation = facts.xbackends.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XBackend", &key);
+            out.push(status_change(id, generation, stages.xbackend_status.peek(&key)));
         }
     }
 }
