@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{parameters_followed, to_json, verdict};
 use crate::backends::backend_problem;
-use crate::config::Config;
+use crate::config::{Config, Hosting};
 use crate::facts::Facts;
 use crate::gateways::{ClassState, Problem};
 use crate::parameters::unheeded;
@@ -26,6 +26,8 @@ const SUPPORTED_FEATURES: &[&str] = &[
     "GRPCRouteRequestHeaderModifier",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayAddressRoutability",
+    "GatewayAddressRoutabilityCluster",
     "GatewayBackendClientCertificate",
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",
@@ -72,6 +74,10 @@ const SUPPORTED_FEATURES: &[&str] = &[
     "UDPRoute",
 ];
 
+/// Those that mean nothing where the proxies run on a host.
+const IN_CLUSTERS: &[&str] =
+    &["GatewayAddressRoutability", "GatewayAddressRoutabilityCluster", "GatewayInfrastructure"];
+
 /// Stage: the status of a GatewayClass; null when it is not ours.
 pub(crate) fn class(
     facts: &Facts,
@@ -93,8 +99,12 @@ pub(crate) fn class(
     });
     let conditions: Vec<_> = [accepted].into_iter().chain(followed).collect();
     let trust_bundles = facts.trust_bundles_served.get(reads, &()).is_some();
-    let claimed = SUPPORTED_FEATURES.iter().filter(|name| **name != TRUST_BUNDLES || trust_bundles);
-    let features: Vec<_> = claimed.map(|name| json!({ "name": name })).collect();
+    let claimed = |name: &str| match name {
+        TRUST_BUNDLES => trust_bundles,
+        name => config.hosting == Hosting::Pods || !IN_CLUSTERS.contains(&name),
+    };
+    let supported = SUPPORTED_FEATURES.iter().filter(|name| claimed(name));
+    let features: Vec<_> = supported.map(|name| json!({ "name": name })).collect();
     Some(json!({ "conditions": to_json(&conditions), "supportedFeatures": features }))
 }
 
