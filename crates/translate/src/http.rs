@@ -266,8 +266,12 @@ impl<'a> Lowering<'a> {
     fn tell(&mut self, reads: &mut Reads, reference: &BackendObjectReference, permitted: bool) {
         let Some(target) = backends::target(&self.key.object.namespace, reference) else { return };
         let mut told = Vec::new();
-        if self.protects && matches!(target.kind, TargetKind::Service | TargetKind::Backend) {
-            let policies = backend_tls::told(self.facts, reads, &target);
+        if self.protects {
+            let policies = match target.kind {
+                TargetKind::Service | TargetKind::Backend => backend_tls::told(self.facts, reads, &target),
+                TargetKind::XBackend => backend_tls::misplaced(self.facts, reads, &target),
+                _ => Vec::new(),
+            };
             told.extend(policies.into_iter().map(|(key, outcome)| ((PolicyKind::BackendTls, key), outcome)));
         }
         if matches!(self.key.kind, RouteKind::Http | RouteKind::Grpc) {
