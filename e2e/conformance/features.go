@@ -46,7 +46,7 @@ const (
 func Cluster(placement string) Plan {
 	claimed := everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressEmpty,
 		features.SupportGatewayAddressRoutability, features.SupportGatewayAddressRoutabilityCluster)
-	plan := Plan{Claimed: claimed.Union(streams), unclaimed: later}
+	plan := Plan{Claimed: claimed.Union(streams), unclaimed: nowhere}
 	if placement == ControllerNamespace {
 		plan.notRun = map[string]string{
 			"GatewayInfrastructureMetadata": "looks for the proxies in the Gateway's namespace",
@@ -112,17 +112,15 @@ var streams = sets.New[features.FeatureName](
 )
 
 // Reasons why something is not run.
-const (
-	laterIssue = "comes in a later issue"
-	oneWriter  = "files have one writer of statuses; the bridge would be tested, not gatehouse"
-)
+const oneWriter = "files have one writer of statuses; the bridge would be tested, not gatehouse"
 
-var later = map[features.FeatureName]string{
+// nowhere are the features that gatehouse does not have.
+var nowhere = map[features.FeatureName]string{
 	features.SupportMesh: "gatehouse is no mesh",
 }
 
 func withoutCluster() map[features.FeatureName]string {
-	reasons := maps.Clone(later)
+	reasons := maps.Clone(nowhere)
 	for feature := range streams {
 		reasons[feature] = "only backends of HTTP are played; the live tests of crates/translate have real ones"
 	}
