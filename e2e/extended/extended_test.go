@@ -242,7 +242,7 @@ spec:
 	w.AwaitStatus(t, 404, address, "any.example.com", "/")
 	w.Kubectl(t, "--namespace="+w.namespace, "delete", "service", "auth")
 	w.AwaitStatus(t, 500, address, "any.example.com", "/")
-	w.Condition(t, w.namespace, "gateway/filters", ".status.listeners[0].conditions", "ResolvedRefs", "False", "BackendNotFound")
+	w.Condition(t, w.namespace, "gateway/filters", ".status.listeners[0].conditions", "ResolvedRefs", "False", "InvalidListenerFilterRef")
 }
 
 // Authorities of backends come from a bundle of the cluster.
