@@ -20,6 +20,8 @@ const GATEWAY_API: [&str; 9] = [
     "tcproutes",
     "tlsroutes",
 ];
+/// Those of its group of experiments.
+const EXPERIMENTS: [&str; 1] = ["xtelemetrypolicies"];
 /// Those of Envoy Gateway, and where its module keeps them.
 const ENVOY_GATEWAY: [&str; 3] = ["backends", "clienttrafficpolicies", "envoyproxies"];
 const ENVOY_GATEWAY_FOLDER: &str = "charts/gateway-helm/charts/crds/crds/generated";
@@ -59,6 +61,9 @@ pub(crate) fn add_all(table: &mut Table) -> Result<()> {
     let folder = modules::GATEWAY_API.dir()?.join("config/crd/experimental");
     for name in GATEWAY_API.iter().chain(&["udproutes"]) {
         add(table, &folder.join(format!("gateway.networking.k8s.io_{name}.yaml")))?;
+    }
+    for name in EXPERIMENTS {
+        add(table, &folder.join(format!("gateway.networking.x-k8s.io_{name}.yaml")))?;
     }
     let folder = modules::ENVOY_GATEWAY.dir()?.join(ENVOY_GATEWAY_FOLDER);
     for name in ENVOY_GATEWAY {

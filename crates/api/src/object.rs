@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
     GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute,
+    TCPRoute, TLSRoute, UDPRoute, XTelemetryPolicy,
 };
 
 /// Which object, over all kinds. The version is no part of it.
@@ -161,6 +161,7 @@ objects!(
     TCPRoute,
     TLSRoute,
     UDPRoute,
+    XTelemetryPolicy,
 );
 
 impl Object {

@@ -115,6 +115,7 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("backend", backends),
         ("backendtlspolicy", policies("BackendTLSPolicy")),
         ("clienttrafficpolicy", policies("ClientTrafficPolicy")),
+        ("xtelemetrypolicy", policies("XTelemetryPolicy")),
         ("conditions", conditions),
     ];
     let mut out = io::stdout().lock();

@@ -4,7 +4,7 @@ use gatehouse_api::Object;
 use gatehouse_api::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
     GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute,
+    TCPRoute, TLSRoute, UDPRoute, XTelemetryPolicy,
 };
 use serde::de::DeserializeOwned;
 
@@ -60,6 +60,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<Backend>("backends", Need::Optional).with_status(),
     kind::<BackendTLSPolicy>("backendtlspolicies", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
+    kind::<XTelemetryPolicy>("xtelemetrypolicies", Need::Optional).with_status(),
     kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
 ];
 

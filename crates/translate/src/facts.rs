@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gatehouse_api::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxySpec, GRPCRoute,
     Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta, ParentReference, Protocol, ReferenceGrant,
-    Resource, Route, Secret, Service, TCPRoute, TLSRoute, UDPRoute,
+    Resource, Route, Secret, Service, TCPRoute, TLSRoute, UDPRoute, XTelemetryPolicy,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -117,6 +117,7 @@ pub(crate) struct Facts {
     pub(crate) proxies: Table<NamespacedName, Arc<EnvoyProxySpec>>,
     pub(crate) client_policies: Policies<ClientTrafficPolicy>,
     pub(crate) backend_tls_policies: Policies<BackendTLSPolicy>,
+    pub(crate) telemetry_policies: Policies<XTelemetryPolicy>,
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Read as they are wanted, like Secrets.
     pub(crate) config_maps: Table<NamespacedName, Arc<ConfigMap>>,
@@ -165,6 +166,14 @@ impl Facts {
                     "facts/backend_tls_policies",
                     "facts/backend_tls_policies_on",
                     "facts/backend_tls_policies_by_label",
+                ],
+            ),
+            telemetry_policies: Policies::new(
+                graph,
+                [
+                    "facts/telemetry_policies",
+                    "facts/telemetry_policies_on",
+                    "facts/telemetry_policies_by_label",
                 ],
             ),
             secrets: Table::new(graph, "facts/secrets", secrets),
@@ -217,6 +226,7 @@ impl Facts {
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(o) => drop(self.config_maps.set(graph, key, o)),
             Object::BackendTLSPolicy(o) => self.backend_tls_policies.set(graph, key, Some(o)),
+            Object::XTelemetryPolicy(o) => self.telemetry_policies.set(graph, key, Some(o)),
             Object::Namespace(o) => {
                 self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
             }
@@ -237,6 +247,7 @@ impl Facts {
             "EnvoyProxy" => drop(self.proxies.set_absent(graph, key)),
             "BackendTLSPolicy" => self.backend_tls_policies.set(graph, key, None),
             "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
+            "XTelemetryPolicy" => self.telemetry_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
             "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),

@@ -10,6 +10,7 @@
 
 pub(crate) mod backend_tls;
 pub(crate) mod client;
+pub(crate) mod telemetry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -189,6 +190,7 @@ pub(crate) struct Outcome {
 pub(crate) enum PolicyKind {
     ClientTraffic,
     BackendTls,
+    Telemetry,
 }
 
 /// Outcomes by policy, as those tell them who use its targets: one for each Gateway of a route.

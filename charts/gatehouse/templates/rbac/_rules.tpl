@@ -6,6 +6,12 @@
 - apiGroups: [gateway.networking.k8s.io]
   resources: [backendtlspolicies/status, gateways/status, grpcroutes/status, httproutes/status, listenersets/status, tcproutes/status, tlsroutes/status, udproutes/status]
   verbs: [update]
+- apiGroups: [gateway.networking.x-k8s.io]
+  resources: [xtelemetrypolicies]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.networking.x-k8s.io]
+  resources: [xtelemetrypolicies/status]
+  verbs: [update]
 {{- include "gatehouse.rules.parameters" . }}
 - apiGroups: [gateway.envoyproxy.io]
   resources: [clienttrafficpolicies]

@@ -20,6 +20,7 @@ mod policy;
 mod reference;
 mod route;
 mod secret;
+mod telemetry;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec, BackendTls, FqdnEndpoint, IpEndpoint, UnixSocket};
 pub use backendtls::{BackendTLSPolicy, BackendTLSPolicySpec, BackendTLSPolicyValidation, SubjectAltName};
@@ -63,6 +64,10 @@ pub use route::{
     HeaderConfig, L4RouteRule, L4RouteSpec, Route, SessionPersistence, TCPRoute, TLSRoute, UDPRoute,
 };
 pub use secret::{Secret, SecretBytes};
+pub use telemetry::{
+    AttributeSource, ParentBasedSampling, SpanAttribute, TelemetryMode, TelemetryPolicySpec, TracingConfig,
+    TracingProvider, XTelemetryPolicy,
+};
 
 /// Deserialises `null` as the default value, as Go does for lists and maps (an EndpointSlice without endpoints
 /// carries `endpoints: null`).

@@ -1,6 +1,7 @@
 //! Policies of every kind: one entry per target of ours.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gatehouse_api::types::unsupported_client_traffic;
 use gatehouse_engine::{Reads, SmallMap};
@@ -12,7 +13,9 @@ use super::{to_json, verdict};
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::grants::GATEWAY_GROUP;
+use crate::policies::telemetry::unheeded;
 use crate::policies::{Outcome, Outcomes, OutcomesOfUsers, Place, PolicyKind};
+use crate::uses::User;
 
 /// As many as the schema allows.
 const MOST_ANCESTORS: usize = 16;
@@ -45,15 +48,38 @@ pub(crate) fn backend_tls(
     let unheeded: Vec<String> = policy.spec.options.keys().map(|name| format!("options.{name}")).collect();
     let generation = policy.metadata.generation;
     let told = outcomes.get(reads, &(PolicyKind::BackendTls, key.clone()));
+    Some(with_references(config, told, generation, &unheeded))
+}
+
+/// Stage: the status of an XTelemetryPolicy; null when no Gateway of ours is its target.
+pub(crate) fn telemetry(
+    facts: &Facts,
+    config: &Config,
+    outcomes: &OutcomesOfUsers,
+    reads: &mut Reads,
+    key: &NamespacedName,
+) -> Option<Value> {
+    let policy = facts.telemetry_policies.all.get(reads, key)?;
+    let told = outcomes.get(reads, &(PolicyKind::Telemetry, key.clone()));
+    Some(with_references(config, told, policy.metadata.generation, &unheeded(policy)))
+}
+
+/// The status of a policy that refers to other objects.
+fn with_references(
+    config: &Config,
+    told: Option<&SmallMap<(Place, User), Arc<Outcome>>>,
+    generation: i64,
+    unheeded: &[String],
+) -> Value {
     let told = told.into_iter().flat_map(SmallMap::iter).map(|((place, _), outcome)| (place, &**outcome));
     // Several routes tell the same of a Gateway.
     let by_place: BTreeMap<&Place, &Outcome> = told.collect();
-    Some(status(config, by_place.into_iter(), |outcome| {
-        let mut conditions = conditions(outcome, generation, &unheeded);
+    status(config, by_place.into_iter(), |outcome| {
+        let mut conditions = conditions(outcome, generation, unheeded);
         let good = ("ResolvedRefs", "all references resolve");
         conditions.push(verdict("ResolvedRefs", outcome.unresolved.as_ref(), good, generation));
         conditions
-    }))
+    })
 }
 
 /// Entries for all places of a policy.

@@ -38,6 +38,9 @@ impl World {
         for key in &changed.backend_tls_policies {
             stages.backend_tls_status.mark(graph, key.clone());
         }
+        for key in &changed.telemetry_policies {
+            stages.telemetry_status.mark(graph, key.clone());
+        }
         let sources = status::Sources {
             facts,
             config,
@@ -68,6 +71,9 @@ impl World {
         stages
             .backend_tls_status
             .settle(graph, |r, k| status::backend_tls(facts, config, outcomes_of_users, r, k).map(&mut text));
+        stages
+            .telemetry_status
+            .settle(graph, |r, k| status::telemetry(facts, config, outcomes_of_users, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 
@@ -109,6 +115,11 @@ impl World {
             let generation = facts.backend_tls_policies.all.peek(&key).map(|o| o.metadata.generation);
             let id = object_ref(group, "BackendTLSPolicy", &key);
             out.push(status_change(id, generation, stages.backend_tls_status.peek(&key)));
+        }
+        for key in unique(stages.telemetry_status.take_changed()) {
+            let generation = facts.telemetry_policies.all.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref("gateway.networking.x-k8s.io", "XTelemetryPolicy", &key);
+            out.push(status_change(id, generation, stages.telemetry_status.peek(&key)));
         }
     }
 }
