@@ -20,8 +20,8 @@ const GATEWAY_API: [&str; 9] = [
     "tcproutes",
     "tlsroutes",
 ];
-/// Those of its group of experiments.
-const EXPERIMENTS: [&str; 1] = ["xtelemetrypolicies"];
+/// Those that are experiments, in a group of their own.
+const GATEWAY_API_X: [&str; 3] = ["xbackends", "xbackendtrafficpolicies", "xtelemetrypolicies"];
 /// Those of Envoy Gateway, and where its module keeps them.
 const ENVOY_GATEWAY: [&str; 3] = ["backends", "clienttrafficpolicies", "envoyproxies"];
 const ENVOY_GATEWAY_FOLDER: &str = "charts/gateway-helm/charts/crds/crds/generated";
@@ -62,7 +62,7 @@ pub(crate) fn add_all(table: &mut Table) -> Result<()> {
     for name in GATEWAY_API.iter().chain(&["udproutes"]) {
         add(table, &folder.join(format!("gateway.networking.k8s.io_{name}.yaml")))?;
     }
-    for name in EXPERIMENTS {
+    for name in GATEWAY_API_X {
         add(table, &folder.join(format!("gateway.networking.x-k8s.io_{name}.yaml")))?;
     }
     let folder = modules::ENVOY_GATEWAY.dir()?.join(ENVOY_GATEWAY_FOLDER);

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
-    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute, XTelemetryPolicy,
+    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource, Secret, Service,
+    TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
 
 /// Which object, over all kinds. The version is no part of it.
@@ -155,12 +155,15 @@ objects!(
     HTTPRoute,
     ListenerSet,
     Namespace,
+    Pod,
     ReferenceGrant,
     Secret,
     Service,
     TCPRoute,
     TLSRoute,
     UDPRoute,
+    XBackend,
+    XBackendTrafficPolicy,
     XTelemetryPolicy,
 );
 

@@ -100,13 +100,15 @@ fn tree() -> impl Strategy<Value = Value> {
     })
 }
 
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 11] = [
     ("gateway.networking.k8s.io/v1", "Gateway"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
     ("gateway.networking.k8s.io/v1", "ListenerSet"),
     ("gateway.envoyproxy.io/v1alpha1", "Backend"),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
+    ("gateway.networking.x-k8s.io/v1alpha1", "XBackend"),
+    ("gateway.networking.x-k8s.io/v1alpha1", "XBackendTrafficPolicy"),
     ("v1", "Service"),
     ("v1", "Secret"),
     ("discovery.k8s.io/v1", "EndpointSlice"),

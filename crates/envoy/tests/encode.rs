@@ -73,7 +73,7 @@ fn prefix(path: &str, backends: Vec<WeightedBackend>) -> HttpRoute {
 
 fn backend(cluster: &str, weight: u32) -> WeightedBackend {
     let target = Target::Cluster(ClusterName(cluster.into()));
-    WeightedBackend { target, weight, filters: std::sync::Arc::default() }
+    WeightedBackend { target, weight, filters: std::sync::Arc::default(), session: None }
 }
 
 #[test]
@@ -165,8 +165,7 @@ fn mirrors_keep_their_fraction_exact_where_envoy_can() {
 
 #[test]
 fn shares_get_cumulative_thresholds_and_names_of_their_own() {
-    let invalid =
-        WeightedBackend { target: Target::Status(500), weight: 1, filters: std::sync::Arc::default() };
+    let invalid = WeightedBackend { target: Target::Status(500), ..backend("none", 1) };
     let route = prefix("/", vec![backend("a", 1), invalid, backend("b", 2), backend("unused", 0)]);
     let routes = routes(&route);
     let thresholds: Vec<_> = routes
@@ -389,6 +388,7 @@ fn clusters_and_endpoints_say_what_they_are() {
         protocol: Protocol::H2c,
         tls: None,
         discovery: Discovery::Eds,
+        retries: None,
     };
     let json = readable(CLUSTER, &encode::cluster(&cluster));
     assert_eq!(json["type"], "EDS");

@@ -162,6 +162,9 @@ fn api_version(object: &Object) -> Option<&'static str> {
         | Object::UDPRoute(_) => Some("gateway.networking.k8s.io/v1"),
         Object::XTelemetryPolicy(_) => Some("gateway.networking.x-k8s.io/v1alpha1"),
         Object::Backend(_) | Object::ClientTrafficPolicy(_) => Some("gateway.envoyproxy.io/v1alpha1"),
+        Object::XBackend(_) | Object::XBackendTrafficPolicy(_) => {
+            Some("gateway.networking.x-k8s.io/v1alpha1")
+        }
         _ => None,
     }
 }

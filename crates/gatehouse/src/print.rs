@@ -115,6 +115,8 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("backend", backends),
         ("backendtlspolicy", policies("BackendTLSPolicy")),
         ("clienttrafficpolicy", policies("ClientTrafficPolicy")),
+        ("xbackend", policies("XBackend")),
+        ("xbackendtrafficpolicy", policies("XBackendTrafficPolicy")),
         ("xtelemetrypolicy", policies("XTelemetryPolicy")),
         ("conditions", conditions),
     ];

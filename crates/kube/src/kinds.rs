@@ -3,8 +3,8 @@
 use gatehouse_api::Object;
 use gatehouse_api::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
-    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, ReferenceGrant, Resource, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute, XTelemetryPolicy,
+    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource, Secret, Service,
+    TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
 use serde::de::DeserializeOwned;
 
@@ -59,6 +59,8 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<GRPCRoute>("grpcroutes", Need::Optional).with_status(),
     kind::<Backend>("backends", Need::Optional).with_status(),
     kind::<BackendTLSPolicy>("backendtlspolicies", Need::Optional).with_status(),
+    kind::<XBackend>("xbackends", Need::Optional).with_status(),
+    kind::<XBackendTrafficPolicy>("xbackendtrafficpolicies", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
     kind::<XTelemetryPolicy>("xtelemetrypolicies", Need::Optional).with_status(),
     kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
@@ -68,6 +70,9 @@ pub(crate) static WATCHED: &[Kind] = &[
 pub(crate) static SECRET: Kind = kind::<Secret>("secrets", Need::Builtin);
 /// Watched by want.
 pub(crate) static CONFIG_MAP: Kind = kind::<ConfigMap>("configmaps", Need::Builtin);
+
+/// Watched where and by the labels that are wanted.
+pub(crate) static POD: Kind = kind::<Pod>("pods", Need::Builtin);
 
 /// The kind of this group and name among those whose status we write.
 pub(crate) fn with_status(group: &str, kind: &str) -> Option<&'static Kind> {
@@ -118,6 +123,13 @@ fn trim(object: &mut Object) {
                 endpoint.hostname = None;
             }
             keep_label(&mut slice.metadata, Some("kubernetes.io/service-name"));
+        }
+        Object::Pod(pod) => {
+            let pod = std::sync::Arc::make_mut(pod);
+            pod.status.conditions.retain(|condition| condition.kind == "Ready");
+            let meta = std::mem::take(&mut pod.metadata);
+            let Meta { name, namespace, labels, deletion_timestamp, .. } = meta;
+            pod.metadata = Meta { name, namespace, labels, deletion_timestamp, ..Meta::default() };
         }
         Object::Namespace(_) => {
             let meta = object.meta_mut();

@@ -7,6 +7,7 @@ mod apiserver {
     mod leader;
     mod objects;
     mod outage;
+    mod pods;
     mod source;
     mod status;
     mod support;

@@ -22,6 +22,8 @@ pub enum BackendKind {
     Service,
     /// Envoy Gateway's `Backend`
     Backend,
+    /// Gateway API's `XBackend`
+    XBackend,
     /// None: a cluster without endpoints takes the shares of backends that are not there.
     Nowhere,
 }
@@ -97,7 +99,7 @@ pub struct Cluster {
     pub namespace: Arc<str>,
     /// Name of the backend object.
     pub object: Arc<str>,
-    /// Port of the Service; zero for a Backend.
+    /// Port of the Service or XBackend; zero for a Backend.
     pub port: u16,
     /// The protocol spoken.
     pub protocol: Protocol,
@@ -105,6 +107,17 @@ pub struct Cluster {
     pub tls: Option<Arc<BackendTls>>,
     /// Where its endpoints come from.
     pub discovery: Discovery,
+    /// How many retries there may be; `None`: as many as rules ask for.
+    pub retries: Option<RetryBudget>,
+}
+
+/// A limit of the retries to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RetryBudget {
+    /// As a share of the requests that are underway or wait, in percent.
+    pub percent: u8,
+    /// So many may be underway in any case.
+    pub min_concurrency: u32,
 }
 
 /// Address of an endpoint.

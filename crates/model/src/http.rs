@@ -253,6 +253,8 @@ pub struct WeightedBackend {
     pub weight: u32,
     /// `backendRefs[].filters`
     pub filters: Arc<Filters>,
+    /// Session persistence of the backend; it counts before that of the rule.
+    pub session: Option<Arc<SessionPersistence>>,
 }
 
 /// What happens to a matched request.
@@ -295,6 +297,6 @@ pub struct HttpRoute {
     pub timeouts: Timeouts,
     /// Retries.
     pub retry: Option<Arc<Retry>>,
-    /// Session persistence.
+    /// Session persistence, for backends that have none of their own.
     pub session: Option<Arc<SessionPersistence>>,
 }

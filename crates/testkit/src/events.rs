@@ -4,6 +4,8 @@
 //! events(n) --> [Upsert(object) | Remove(key) | Forget(secret) | Settle | Answer]*      final_facts(&events)
 //! ```
 
+mod backends;
+
 use std::collections::BTreeMap;
 
 use gatehouse_api::{Object, ObjectRef};
@@ -126,6 +128,7 @@ fn answer() -> impl Strategy<Value = Answer> {
 
 const GROUP: &str = "gateway.networking.k8s.io";
 const ENVOY_GATEWAY: &str = "gateway.envoyproxy.io";
+const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
 const OURS: &str = "gatehouse.dev/gatewayclass-controller";
 const API: &str = "gateway.networking.k8s.io/v1";
 const NAMESPACES: &[&str] = &["a", "b"];
@@ -145,6 +148,9 @@ pub fn any_object() -> impl Strategy<Value = Value> {
         3 => service().boxed(),
         3 => slice().boxed(),
         2 => backend().boxed(),
+        3 => backends::xbackend().boxed(),
+        2 => backends::pod().boxed(),
+        2 => backends::traffic_policy().boxed(),
         8 => envoy_proxy().boxed(),
         2 => grant().boxed(),
         2 => namespace().boxed(),
@@ -343,6 +349,7 @@ fn backend_ref() -> impl Strategy<Value = Value> {
             .prop_map(|(name, port)| json!({ "name": name, "port": port })),
         1 => some_of(&["be-0", "be-1"])
             .prop_map(|name| json!({ "group": "gateway.envoyproxy.io", "kind": "Backend", "name": name })),
+        2 => backends::reference(),
     ];
     (kind, weighted(0.3, some_of(NAMESPACES)), weighted(0.5, 0..3u32)).prop_map(
         |(mut reference, namespace, weight)| {
@@ -522,6 +529,7 @@ fn grant() -> impl Strategy<Value = Value> {
         some_of(&["Service", "Secret"]).prop_map(|kind| json!({ "group": "", "kind": kind })),
         Just(json!({ "group": "", "kind": "Secret", "name": "cert-0" })),
         Just(json!({ "group": "gateway.envoyproxy.io", "kind": "Backend" })),
+        Just(json!({ "group": EXPERIMENTAL, "kind": "XBackend" })),
     ];
     let some = |strategy| proptest::collection::vec(strategy, 1..3);
     (meta(&["grant-0", "grant-1"]), some(from.boxed()), some(to.boxed())).prop_map(|(metadata, from, to)| {

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod reach;
+mod xbackend;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,14 +15,15 @@ use gatehouse_model::{NamespacedName, ResourceType, RouteKey, RouteKind, Transpo
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints, service_address};
+pub(crate) use xbackend::unheeded;
 
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::Problem;
-use crate::grants::{GATEWAY_GROUP, GroupKind, permitted, permitted_now};
+use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, GroupKind, permitted, permitted_now};
 use crate::names;
 use crate::output::Resource;
-use crate::policies::backend_tls;
+use crate::policies::{Outcome, Target, TargetKind, backend_tls, backend_traffic};
 
 /// The group of Envoy Gateway's kinds.
 pub(crate) const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
@@ -31,7 +33,7 @@ pub(crate) const ENVOY_GATEWAY_GROUP: &str = "gateway.envoyproxy.io";
 pub(crate) struct ClusterKey {
     pub(crate) kind: BackendKind,
     pub(crate) object: NamespacedName,
-    /// Port of the Service; zero for a Backend.
+    /// Port of the Service or XBackend; zero for a Backend.
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
     /// TLS over that.
@@ -61,9 +63,60 @@ impl fmt::Display for ClusterKey {
         match self.kind {
             BackendKind::Service => write!(f, "Service {} port {}", self.object, self.port),
             BackendKind::Backend => write!(f, "Backend {}", self.object),
+            BackendKind::XBackend => write!(f, "XBackend {}", self.object),
             BackendKind::Nowhere => f.write_str("the cluster without endpoints"),
         }
     }
+}
+
+/// What policies call a backend; `None` for what is none.
+fn target_kind(kind: BackendKind) -> Option<TargetKind> {
+    match kind {
+        BackendKind::Service => Some(TargetKind::Service),
+        BackendKind::Backend => Some(TargetKind::Backend),
+        BackendKind::XBackend => Some(TargetKind::XBackend),
+        BackendKind::Nowhere => None,
+    }
+}
+
+/// Group and kind of a backend as references name them.
+fn group_kind(kind: BackendKind) -> Option<GroupKind<'static>> {
+    match kind {
+        BackendKind::Service => Some(GroupKind { group: "", kind: "Service" }),
+        BackendKind::Backend => Some(GroupKind { group: ENVOY_GATEWAY_GROUP, kind: "Backend" }),
+        BackendKind::XBackend => Some(GroupKind { group: EXPERIMENTAL_GROUP, kind: "XBackend" }),
+        BackendKind::Nowhere => None,
+    }
+}
+
+/// The kind of backend that a reference names.
+fn kind_of(reference: &BackendObjectReference) -> Option<BackendKind> {
+    let group = reference.group.as_deref().unwrap_or("");
+    let kind = reference.kind.as_deref().unwrap_or("Service");
+    let kinds = [BackendKind::Service, BackendKind::Backend, BackendKind::XBackend];
+    kinds.into_iter().find(|k| group_kind(*k).is_some_and(|named| named.group == group && named.kind == kind))
+}
+
+/// What policies call the backend that a reference in a namespace names.
+pub(crate) fn target(namespace: &str, reference: &BackendObjectReference) -> Option<Target> {
+    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+    let object = NamespacedName::new(namespace, reference.name.as_str());
+    Some(Target { kind: target_kind(kind_of(reference)?)?, object })
+}
+
+/// Whether the target of a policy is there; what is no backend is not.
+pub(crate) fn exists(facts: &Facts, reads: &mut Reads, target: &Target) -> bool {
+    match target.kind {
+        TargetKind::Service => facts.services.get(reads, &target.object).is_some(),
+        TargetKind::Backend => facts.backends.get(reads, &target.object).is_some(),
+        TargetKind::XBackend => facts.xbackends.get(reads, &target.object).is_some(),
+        TargetKind::Gateway | TargetKind::ListenerSet => false,
+    }
+}
+
+/// What a backend that is an object of its own is told; `None` for the others, which have no status for each Gateway.
+pub(crate) fn told(world: (&Facts, &Config), reads: &mut Reads, target: &Target) -> Option<Arc<Outcome>> {
+    if target.kind == TargetKind::XBackend { xbackend::told(world, reads, &target.object) } else { None }
 }
 
 /// Who refers to a backend.
@@ -87,14 +140,10 @@ pub(crate) fn resolve(
 ) -> Result<ClusterKey, Problem> {
     let group = reference.group.as_deref().unwrap_or("");
     let kind = reference.kind.as_deref().unwrap_or("Service");
-    let backend_kind = match (group, kind) {
-        ("", "Service") => BackendKind::Service,
-        (ENVOY_GATEWAY_GROUP, "Backend") => BackendKind::Backend,
-        _ => {
-            let message =
-                format!("backendRef {}: kind {kind} of group {group:?} is not supported", reference.name);
-            return Err(Problem::new("InvalidKind", message));
-        }
+    let Some(backend_kind) = kind_of(reference) else {
+        let message =
+            format!("backendRef {}: kind {kind} of group {group:?} is not supported", reference.name);
+        return Err(Problem::new("InvalidKind", message));
     };
     let namespace = reference.namespace.as_deref().unwrap_or(from.namespace);
     let object = NamespacedName::new(namespace, reference.name.as_str());
@@ -109,6 +158,7 @@ pub(crate) fn resolve(
     }
     match backend_kind {
         BackendKind::Service => service((facts, config), reads, from, object, reference.port),
+        BackendKind::XBackend => xbackend::resolve((facts, config), reads, from, object, reference.port),
         BackendKind::Backend | BackendKind::Nowhere => backend((facts, config), reads, from.kind, object),
     }
 }
@@ -125,11 +175,7 @@ pub(crate) fn may_use(facts: &Facts, route: &RouteKey, cluster: &str) -> bool {
 /// Whether objects of a kind and namespace may (still) refer to the backend of a cluster.
 pub(crate) fn may_name(facts: &Facts, namespace: &str, from: &str, cluster: &str) -> bool {
     let Some((kind, object)) = names::backend(cluster) else { return false };
-    let to = match kind {
-        BackendKind::Nowhere => return true,
-        BackendKind::Service => GroupKind { group: "", kind: "Service" },
-        BackendKind::Backend => GroupKind { group: ENVOY_GATEWAY_GROUP, kind: "Backend" },
-    };
+    let Some(to) = group_kind(kind) else { return true };
     let from = GroupKind { group: GATEWAY_GROUP, kind: from };
     permitted_now(facts, namespace, from, to, &object)
 }
@@ -324,12 +370,23 @@ fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Disco
                 .collect();
             Some(if names.is_empty() { Discovery::Eds } else { Discovery::Dns(names) })
         }
+        BackendKind::XBackend => Some(xbackend::discovery(facts.xbackends.get(reads, &key.object)?)),
     }
 }
 
 /// Stage: a cluster's bytes. `None` when its backend is gone.
-pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Arc<Resource>> {
+pub(crate) fn cluster(
+    (facts, config): (&Facts, &Config),
+    reads: &mut Reads,
+    key: &ClusterKey,
+) -> Option<Arc<Resource>> {
     let name = names::cluster(key);
+    let discovery = discovery(facts, reads, key)?;
+    let discovery =
+        if key.kind == BackendKind::XBackend { xbackend::absolute(config, discovery) } else { discovery };
+    let retries = target_kind(key.kind)
+        .map(|kind| Target { kind, object: key.object.clone() })
+        .and_then(|target| backend_traffic::retry_budget(facts, reads, &target));
     let cluster = Cluster {
         kind: key.kind,
         namespace: key.object.namespace.clone(),
@@ -337,7 +394,8 @@ pub(crate) fn cluster(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Opt
         port: key.port,
         protocol: key.protocol,
         tls: key.tls.clone(),
-        discovery: discovery(facts, reads, key)?,
+        discovery,
+        retries,
         name: name.clone(),
     };
     Some(Arc::new(Resource::new(ResourceType::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster))))

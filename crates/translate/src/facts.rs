@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxySpec, GRPCRoute,
-    Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta, ParentReference, Protocol, ReferenceGrant,
-    Resource, Route, Secret, Service, TCPRoute, TLSRoute, UDPRoute, XTelemetryPolicy,
+    Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta, ParentReference, Pod, Protocol,
+    ReferenceGrant, Resource, Route, Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend,
+    XBackendTrafficPolicy, XTelemetryPolicy,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -27,9 +28,30 @@ pub enum Change {
     Upsert(Box<Object>),
     /// The object does not exist.
     Remove(ObjectId),
+    /// All pods of a selection that was wanted have been told.
+    Selected(PodSelection),
     /// A Secret or ConfigMap was wanted and cannot be read now (only with [`crate::SecretSource::OnDemand`]).
     Forget(ObjectId),
 }
+
+/// The pods of a namespace that have all these labels; at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodSelection {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl PodSelection {
+    /// Whether a pod of the namespace with these labels is one of them.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(label, value)| labels.get(label) == Some(value))
+    }
+}
+
+/// A label of pods: namespace, key and value.
+pub(crate) type PodLabel = (Arc<str>, Arc<str>, Arc<str>);
 
 /// A route of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +135,18 @@ pub(crate) struct Facts {
     pub(crate) services: Table<NamespacedName, Arc<Service>>,
     pub(crate) slices: Table<NamespacedName, Arc<EndpointSlice>>,
     pub(crate) backends: Table<NamespacedName, Arc<Backend>>,
+    pub(crate) xbackends: Table<NamespacedName, Arc<XBackend>>,
     /// What EnvoyProxies say.
     pub(crate) proxies: Table<NamespacedName, Arc<EnvoyProxySpec>>,
     pub(crate) client_policies: Policies<ClientTrafficPolicy>,
     pub(crate) backend_tls_policies: Policies<BackendTLSPolicy>,
     pub(crate) telemetry_policies: Policies<XTelemetryPolicy>,
+    pub(crate) backend_traffic_policies: Policies<XBackendTrafficPolicy>,
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Read as they are wanted, like Secrets.
     pub(crate) config_maps: Table<NamespacedName, Arc<ConfigMap>>,
+    /// Selections of which every pod has been told; by want, like Secrets.
+    pub(crate) selections: Table<PodSelection, ()>,
     /// Labels by namespace; a namespace without an object has only its name label.
     pub(crate) namespaces: Table<Arc<str>, Arc<BTreeMap<String, String>>>,
     pub(crate) grants: Table<NamespacedName, Arc<ReferenceGrant>>,
@@ -137,6 +163,8 @@ pub(crate) struct Facts {
     pub(crate) grants_in: Index<NamespacedName, Arc<str>, NamespacedName, Arc<ReferenceGrant>>,
     /// Slices by the Service that they belong to.
     pub(crate) slices_of: Index<NamespacedName, NamespacedName, NamespacedName, Arc<EndpointSlice>>,
+    /// Pods of wanted selections by each of their labels.
+    pub(crate) pods_labelled: Index<NamespacedName, PodLabel, NamespacedName, Arc<Pod>>,
     /// ListenerSets by the Gateway that they name, oldest first.
     pub(crate) sets_of: Index<NamespacedName, NamespacedName, (Arc<str>, NamespacedName), Arc<ListenerSet>>,
     /// Gateways by a port that they name, oldest first: who comes first owns it on a shared host.
@@ -155,6 +183,7 @@ impl Facts {
             services: Table::new(graph, "facts/services", Missing::Absent),
             slices: Table::new(graph, "facts/slices", Missing::Absent),
             backends: Table::new(graph, "facts/backends", Missing::Absent),
+            xbackends: Table::new(graph, "facts/xbackends", Missing::Absent),
             proxies: Table::new(graph, "facts/proxies", Missing::Absent),
             client_policies: Policies::new(
                 graph,
@@ -176,8 +205,17 @@ impl Facts {
                     "facts/telemetry_policies_by_label",
                 ],
             ),
+            backend_traffic_policies: Policies::new(
+                graph,
+                [
+                    "facts/backend_traffic_policies",
+                    "facts/backend_traffic_policies_on",
+                    "facts/backend_traffic_policies_by_label",
+                ],
+            ),
             secrets: Table::new(graph, "facts/secrets", secrets),
             config_maps: Table::new(graph, "facts/config_maps", secrets),
+            selections: Table::new(graph, "facts/selections", secrets),
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
             quarantined: Table::new(graph, "facts/quarantined", Missing::Absent),
@@ -187,6 +225,7 @@ impl Facts {
             troubles: Table::new(graph, "facts/troubles", Missing::Absent),
             grants_in: Index::new(graph, "facts/grants_in"),
             slices_of: Index::new(graph, "facts/slices_of"),
+            pods_labelled: Index::new(graph, "facts/pods_labelled"),
             sets_of: Index::new(graph, "facts/sets_of"),
             claims: Index::new(graph, "facts/claims"),
             set_claims: Index::new(graph, "facts/set_claims"),
@@ -197,13 +236,17 @@ impl Facts {
         match change {
             Change::Upsert(object) => self.upsert(graph, *object),
             Change::Remove(id) => self.remove(graph, &id),
+            // Whoever stopped wanting it forgot it, and may want it anew.
+            Change::Selected(selection) if self.selections.is_wanted(&selection) => {
+                self.selections.set(graph, selection, ());
+            }
             Change::Forget(id) if id.kind == "Secret" => {
                 self.secrets.forget(graph, &key_of(&id));
             }
             Change::Forget(id) if id.kind == "ConfigMap" => {
                 self.config_maps.forget(graph, &key_of(&id));
             }
-            Change::Forget(_) => {}
+            Change::Forget(_) | Change::Selected(_) => {}
         }
     }
 
@@ -221,6 +264,9 @@ impl Facts {
             Object::Service(o) => drop(self.services.set(graph, key, o)),
             Object::EndpointSlice(o) => self.set_slice(graph, key, Some(o)),
             Object::Backend(o) => drop(self.backends.set(graph, key, o)),
+            Object::XBackend(o) => drop(self.xbackends.set(graph, key, o)),
+            Object::XBackendTrafficPolicy(o) => self.backend_traffic_policies.set(graph, key, Some(o)),
+            Object::Pod(o) => self.set_pod(graph, key, Some(&o)),
             Object::EnvoyProxy(o) => drop(self.proxies.set(graph, key, Arc::new(o.spec.clone()))),
             Object::ClientTrafficPolicy(o) => self.client_policies.set(graph, key, Some(o)),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
@@ -244,6 +290,9 @@ impl Facts {
             "Service" => drop(self.services.set_absent(graph, key)),
             "EndpointSlice" => self.set_slice(graph, key, None),
             "Backend" => drop(self.backends.set_absent(graph, key)),
+            "XBackend" => drop(self.xbackends.set_absent(graph, key)),
+            "XBackendTrafficPolicy" => self.backend_traffic_policies.set(graph, key, None),
+            "Pod" => self.set_pod(graph, key, None),
             "EnvoyProxy" => drop(self.proxies.set_absent(graph, key)),
             "BackendTLSPolicy" => self.backend_tls_policies.set(graph, key, None),
             "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
@@ -293,6 +342,18 @@ impl Facts {
         });
         self.slices_of.set(graph, key.clone(), entry.into_iter().collect());
         put(&mut self.slices, graph, key, object);
+    }
+
+    /// Cost: the pod's labels.
+    fn set_pod(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<&Arc<Pod>>) {
+        let labels =
+            object.into_iter().flat_map(|pod| pod.metadata.labels.iter().map(move |label| (label, pod)));
+        let place = |label: &String, value: &String| {
+            (key.namespace.clone(), label.as_str().into(), value.as_str().into())
+        };
+        let entries = labels.map(|((label, value), pod)| (place(label, value), key.clone(), pod.clone()));
+        let entries = entries.collect();
+        self.pods_labelled.set(graph, key, entries);
     }
 
     fn set_grant(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<ReferenceGrant>>) {

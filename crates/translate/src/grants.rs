@@ -16,6 +16,9 @@ pub(crate) struct GroupKind<'a> {
 /// The group of Gateway API's own kinds.
 pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
+/// The group of those that are experiments.
+pub(crate) const EXPERIMENTAL_GROUP: &str = "gateway.networking.x-k8s.io";
+
 /// Whether an object `from` in `namespace` may refer to `to`: in its own namespace, or under a ReferenceGrant
 /// that stands in the target's namespace.
 pub(crate) fn permitted(

@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use gatehouse_api::types::{
-    BackendObjectReference, BackendRef, CookieLifetimeType, GRPCRouteRule, HTTPRouteRetry, HTTPRouteRule,
-    HTTPRouteTimeouts, RouteFilter, SessionPersistence as ApiSession, SessionPersistenceType,
+    BackendObjectReference, BackendRef, GRPCRouteRule, HTTPRouteRetry, HTTPRouteRule, HTTPRouteTimeouts,
+    RouteFilter, SessionPersistence as ApiSession,
 };
 use gatehouse_engine::Reads;
 use gatehouse_model::backend::{ClusterName, Protocol};
@@ -19,17 +19,17 @@ use gatehouse_model::http::{
     Action, Filters, HttpMatch, Redirect, Retry, SessionPersistence, Target, Timeouts, WeightedBackend,
 };
 use gatehouse_model::l4::Forward;
-use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
+use gatehouse_model::{RouteKey, RouteKind};
 
 use crate::attach::{BoundListener, Site};
-use crate::backends::{ClusterKey, Referrer, resolve};
+use crate::backends::{self, ClusterKey, Referrer, resolve};
 use crate::config::Config;
 use crate::duration;
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::Problem;
 use crate::grants::{GATEWAY_GROUP, GroupKind};
 use crate::names;
-use crate::policies::{Outcome, backend_tls};
+use crate::policies::{Outcome, PolicyKey, PolicyKind, TargetKind, backend_tls, backend_traffic, session};
 
 /// A route's rules with everything resolved that does not depend on a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub(crate) struct Lowered {
     pub(crate) rules: Vec<Rule>,
     /// Clusters that the rules name.
     pub(crate) clusters: Box<[ClusterKey]>,
-    /// What policies of the backends are told.
-    pub(crate) told: Box<[(NamespacedName, Arc<Outcome>)]>,
+    /// What policies of the backends are told, and backends that have a status of their own.
+    pub(crate) told: Box<[(PolicyKey, Arc<Outcome>)]>,
     /// The first reference that does not resolve (`ResolvedRefs`).
     pub(crate) unresolved: Option<Problem>,
     /// Rules that we cannot serve, by index (`Accepted`, `PartiallyInvalid`); they answer 500.
@@ -122,7 +122,7 @@ pub(crate) struct Lowering<'a> {
     /// The kind that refers to backends, as grants name it.
     grantee: GroupKind<'static>,
     clusters: BTreeSet<ClusterKey>,
-    told: BTreeMap<NamespacedName, Arc<Outcome>>,
+    told: BTreeMap<PolicyKey, Arc<Outcome>>,
     unresolved: Option<Problem>,
     unsupported: Vec<(u32, Problem)>,
     needs_listener: bool,
@@ -240,11 +240,14 @@ impl<'a> Lowering<'a> {
 
     fn backend(&mut self, reads: &mut Reads, reference: &BackendRef) -> WeightedBackend {
         let (filters, broken) = self.filters(reads, &reference.filters);
+        let session = backends::target(&self.key.object.namespace, &reference.object)
+            .and_then(|target| session::of_backend(self.facts, reads, &target));
         let target = match self.cluster(reads, &reference.object) {
             Ok(cluster) if !broken => Target::Cluster(cluster),
             _ => Target::Status(self.key.kind.failure_status()),
         };
-        WeightedBackend { target, weight: reference.weight.unwrap_or(1), filters: shared(filters) }
+        let weight = reference.weight.unwrap_or(1);
+        WeightedBackend { target, weight, filters: shared(filters), session }
     }
 
     /// The cluster of a reference; the first failure becomes the route's `ResolvedRefs`.
@@ -263,9 +266,8 @@ impl<'a> Lowering<'a> {
         let from =
             Referrer { namespace: &key.object.namespace, grantee: self.grantee, kind: key.kind, protects };
         let resolved = resolve((self.facts, self.config), reads, from, reference);
-        if protects && let Some(service) = named_service(&self.key.object.namespace, reference) {
-            self.told.extend(backend_tls::told(self.facts, reads, &service));
-        }
+        let permitted = !matches!(&resolved, Err(problem) if problem.reason == "RefNotPermitted");
+        self.tell(reads, reference, permitted);
         match resolved {
             Ok(key) => {
                 let key = ClusterKey { protocol: protocol.unwrap_or(key.protocol), ..key };
@@ -280,6 +282,26 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// The policies of a backend hear what becomes of them, and so does a backend with a status for each Gateway.
+    fn tell(&mut self, reads: &mut Reads, reference: &BackendObjectReference, permitted: bool) {
+        let Some(target) = backends::target(&self.key.object.namespace, reference) else { return };
+        let mut told = Vec::new();
+        if self.protects && target.kind == TargetKind::Service {
+            let policies = backend_tls::told(self.facts, reads, &target.object);
+            told.extend(policies.into_iter().map(|(key, outcome)| ((PolicyKind::BackendTls, key), outcome)));
+        }
+        if matches!(self.key.kind, RouteKind::Http | RouteKind::Grpc) {
+            let policies = backend_traffic::told(self.facts, reads, &target);
+            told.extend(
+                policies.into_iter().map(|(key, outcome)| ((PolicyKind::BackendTraffic, key), outcome)),
+            );
+        }
+        if permitted && let Some(outcome) = backends::told((self.facts, self.config), reads, &target) {
+            told.push(((PolicyKind::XBackend, target.object), outcome));
+        }
+        self.told.extend(told);
+    }
+
     fn unresolve(&mut self, problem: Problem) {
         self.unresolved.get_or_insert(problem);
     }
@@ -288,40 +310,15 @@ impl<'a> Lowering<'a> {
         self.unsupported.push((self.rule, problem));
     }
 
-    /// The cookie's or header's name is the rule's identity when the user leaves it to us. Letters and digits only:
-    /// requests with an underscore in a header's name are refused.
-    fn session(&self, session: Option<&ApiSession>, rule: Option<&str>) -> Option<Arc<SessionPersistence>> {
-        let session = session?;
-        let generated = || {
+    /// The cookie's or header's name is the rule's identity when the user leaves it to us.
+    fn session(&self, said: Option<&ApiSession>, rule: Option<&str>) -> Option<Arc<SessionPersistence>> {
+        let identity = || {
             let kind = if self.key.kind == RouteKind::Http { "" } else { self.key.kind.as_str() };
             let rule = rule.map_or_else(|| self.rule.to_string(), str::to_owned);
-            let digest = gatehouse_envoy::version(format!("{kind}{}/{rule}", self.key.object).as_bytes());
-            let digits = digest.bytes().take(6).fold(0u64, |digits, byte| (digits << 8) | u64::from(byte));
-            Arc::from(format!("gatehouse-session-{digits:012x}"))
+            format!("{kind}{}/{rule}", self.key.object)
         };
-        if session.persistence_type == Some(SessionPersistenceType::Header) {
-            let name = session.header.as_ref().map_or_else(generated, |h| h.name.as_str().into());
-            return Some(Arc::new(SessionPersistence::Header { name }));
-        }
-        let cookie = session.cookie.clone().unwrap_or_default();
-        let permanent = cookie.lifetime_type == Some(CookieLifetimeType::Permanent);
-        let ttl = session.absolute_timeout.as_deref().and_then(duration::parse).filter(|_| permanent);
-        Some(Arc::new(SessionPersistence::Cookie {
-            name: cookie.name.map_or_else(generated, Arc::from),
-            path: cookie.path.as_deref().unwrap_or("/").into(),
-            ttl,
-        }))
+        Some(session::lower(said?, identity))
     }
-}
-
-fn named_service(
-    namespace: &str,
-    reference: &gatehouse_api::types::BackendObjectReference,
-) -> Option<NamespacedName> {
-    let is_service = reference.group.as_deref().unwrap_or("").is_empty()
-        && reference.kind.as_deref().unwrap_or("Service") == "Service";
-    let namespace = reference.namespace.as_deref().unwrap_or(namespace);
-    is_service.then(|| NamespacedName::new(namespace, reference.name.as_str()))
 }
 
 fn timeouts(timeouts: &HTTPRouteTimeouts) -> Timeouts {

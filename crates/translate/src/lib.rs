@@ -36,7 +36,7 @@ mod vhosts;
 mod world;
 
 pub use config::{Config, Hosting, PortSource, SecretSource};
-pub use facts::{Change, ObjectId};
+pub use facts::{Change, ObjectId, PodSelection};
 pub use fragments::{Fragment, FragmentId, Origin};
 pub use output::{
     ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, SecretKey,

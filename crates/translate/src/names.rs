@@ -54,6 +54,7 @@ pub(crate) fn cluster(key: &ClusterKey) -> ClusterName {
     let mut name = match key.kind {
         BackendKind::Service => format!("service/{}/{}", key.object, key.port),
         BackendKind::Backend => format!("backend/{}", key.object),
+        BackendKind::XBackend => format!("xbackend/{}/{}", key.object, key.port),
         BackendKind::Nowhere => return ClusterName::nowhere(),
     };
     name.push_str(match key.protocol {
@@ -79,6 +80,7 @@ pub(crate) fn backend(cluster: &str) -> Option<(BackendKind, NamespacedName)> {
     let kind = match parts.next()? {
         "service" => BackendKind::Service,
         "backend" => BackendKind::Backend,
+        "xbackend" => BackendKind::XBackend,
         _ => return None,
     };
     Some((kind, NamespacedName::new(parts.next()?, parts.next()?)))

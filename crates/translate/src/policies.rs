@@ -9,7 +9,9 @@
 //! attached.
 
 pub(crate) mod backend_tls;
+pub(crate) mod backend_traffic;
 pub(crate) mod client;
+pub(crate) mod session;
 pub(crate) mod telemetry;
 
 use std::collections::BTreeMap;
@@ -19,9 +21,10 @@ use gatehouse_api::types::{PolicyTarget, Resource, TargetSelector};
 use gatehouse_engine::{Graph, Index, Missing, Reads, SmallMap, Table};
 use gatehouse_model::NamespacedName;
 
+use crate::backends::ENVOY_GATEWAY_GROUP;
 use crate::facts::age;
 use crate::gateways::Problem;
-use crate::grants::GATEWAY_GROUP;
+use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP};
 use crate::uses::User;
 
 /// A kind of object that policies are attached to.
@@ -30,6 +33,8 @@ pub(crate) enum TargetKind {
     Gateway,
     ListenerSet,
     Service,
+    Backend,
+    XBackend,
 }
 
 impl TargetKind {
@@ -38,6 +43,8 @@ impl TargetKind {
             (GATEWAY_GROUP, "Gateway") => Some(Self::Gateway),
             (GATEWAY_GROUP, "ListenerSet") => Some(Self::ListenerSet),
             ("", "Service") => Some(Self::Service),
+            (ENVOY_GATEWAY_GROUP, "Backend") => Some(Self::Backend),
+            (EXPERIMENTAL_GROUP, "XBackend") => Some(Self::XBackend),
             _ => None,
         }
     }
@@ -47,6 +54,8 @@ impl TargetKind {
             Self::Gateway => "Gateway",
             Self::ListenerSet => "ListenerSet",
             Self::Service => "Service",
+            Self::Backend => "Backend",
+            Self::XBackend => "XBackend",
         }
     }
 }
@@ -156,6 +165,14 @@ impl<P: Policy> Policies<P> {
     }
 }
 
+/// Why one of those attached to an object does not count: another that comes before it is for the same part.
+pub(crate) fn conflict<P>(attached: &[Attached<P>], index: usize) -> Option<Problem> {
+    let section = &attached.get(index)?.section;
+    let first = attached.iter().take(index).find(|first| first.section == *section)?;
+    let message = format!("{} counts here: it is older, or comes first by name", first.key);
+    Some(Problem::new("Conflicted", message))
+}
+
 fn target_of(policy: &NamespacedName, target: &PolicyTarget) -> Option<Target> {
     let kind = TargetKind::of(target.group.as_deref()?, target.kind.as_deref()?)?;
     let object = NamespacedName::new(policy.namespace.clone(), target.name.as_deref()?);
@@ -191,13 +208,19 @@ pub(crate) enum PolicyKind {
     ClientTraffic,
     BackendTls,
     Telemetry,
+    BackendTraffic,
+    /// Not a policy, and told like one.
+    XBackend,
 }
 
+/// A policy of any kind.
+pub(crate) type PolicyKey = (PolicyKind, NamespacedName);
+
 /// Outcomes by policy, as those tell them who use its targets: one for each Gateway of a route.
-pub(crate) type OutcomesOfUsers = Index<User, (PolicyKind, NamespacedName), (Place, User), Arc<Outcome>>;
+pub(crate) type OutcomesOfUsers = Index<User, PolicyKey, (Place, User), Arc<Outcome>>;
 
 /// Outcomes by policy, as the Gateways that it concerns tell them.
-pub(crate) type Outcomes = Index<NamespacedName, (PolicyKind, NamespacedName), Place, Arc<Outcome>>;
+pub(crate) type Outcomes = Index<NamespacedName, PolicyKey, Place, Arc<Outcome>>;
 
 /// What one Gateway tells.
-pub(crate) type Told = Vec<((PolicyKind, NamespacedName), Place, Arc<Outcome>)>;
+pub(crate) type Told = Vec<(PolicyKey, Place, Arc<Outcome>)>;

@@ -9,7 +9,7 @@ mod route;
 pub(crate) use class::{backend, class};
 pub(crate) use gateway::{gateway, listener_set};
 pub(crate) use listener::Sources;
-pub(crate) use policy::{backend_tls, client_traffic, telemetry};
+pub(crate) use policy::{backend_tls, backend_traffic, client_traffic, telemetry, xbackend};
 pub(crate) use route::route;
 
 use gatehouse_model::status::{Condition, ConditionStatus};
@@ -21,7 +21,7 @@ use crate::gateways::Problem;
 fn verdict(
     kind: &'static str,
     problem: Option<&Problem>,
-    good: (&'static str, &'static str),
+    good: (&'static str, impl Into<std::sync::Arc<str>>),
     generation: i64,
 ) -> Condition {
     match problem {

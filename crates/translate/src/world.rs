@@ -22,7 +22,7 @@ use crate::authorities::{GatewayPort, OfClients, of_clients};
 use crate::backends::{Assignment, ClusterKey};
 use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
-use crate::facts::{Change, Facts, age};
+use crate::facts::{Change, Facts, PodSelection, age};
 use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
 use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::guards::Guard;
@@ -103,6 +103,8 @@ struct Stages {
     client_policy_status: Stage<NamespacedName, StatusText>,
     backend_tls_status: Stage<NamespacedName, StatusText>,
     telemetry_status: Stage<NamespacedName, StatusText>,
+    backend_traffic_status: Stage<NamespacedName, StatusText>,
+    xbackend_status: Stage<NamespacedName, StatusText>,
 }
 
 impl Stages {
@@ -130,6 +132,8 @@ impl Stages {
             client_policy_status: Stage::new(graph, "status/client_policies"),
             backend_tls_status: Stage::new(graph, "status/backend_tls_policies"),
             telemetry_status: Stage::new(graph, "status/telemetry_policies"),
+            backend_traffic_status: Stage::new(graph, "status/backend_traffic_policies"),
+            xbackend_status: Stage::new(graph, "status/xbackends"),
         }
     }
 }
@@ -145,6 +149,8 @@ struct Changed {
     client_policies: Vec<NamespacedName>,
     backend_tls_policies: Vec<NamespacedName>,
     telemetry_policies: Vec<NamespacedName>,
+    backend_traffic_policies: Vec<NamespacedName>,
+    xbackends: Vec<NamespacedName>,
 }
 
 impl World {
@@ -209,6 +215,15 @@ impl World {
         self.facts.config_maps.take_want_changes(&mut self.graph)
     }
 
+    /// The same of pods. Whoever tells them says [`Change::Selected`] then.
+    pub fn take_pod_wants(&mut self) -> Vec<(PodSelection, bool)> {
+        let changes = self.facts.selections.take_want_changes(&mut self.graph);
+        for (selection, _) in changes.iter().filter(|(_, wanted)| !wanted) {
+            self.facts.selections.forget(&mut self.graph, selection);
+        }
+        changes
+    }
+
     /// Ports that became wanted (`true`) or are wanted no more since the last call: [`World::port_asked`] takes the
     /// answers. With [`PortSource::OnDemand`] a Gateway changes only when all its ports are answered.
     pub fn take_port_wants(&mut self) -> Vec<(PortKey, bool)> {
@@ -231,7 +246,7 @@ impl World {
     /// or show what was known of it before. A proxy may have more: whoever starts beside one that runs puts off the
     /// first commit until then (see [`FleetChange::absorb`]), or until it has waited long enough for those who fetch.
     pub fn is_settled(&self, fleet: &FleetKey) -> bool {
-        // Only Secrets, ConfigMaps and ports can be unknown, and only these stages read them.
+        // Only Secrets, ConfigMaps, pods and ports can be unknown, and only these stages read them.
         let concerns = |route| {
             let bound = self.stages.bindings.peek(route);
             bound.is_some_and(|bound| bound.listeners().any(|listener| listener.site.fleet == *fleet))
@@ -277,6 +292,8 @@ impl World {
             client_policies: self.facts.client_policies.all.take_changed(),
             backend_tls_policies: self.facts.backend_tls_policies.all.take_changed(),
             telemetry_policies: self.facts.telemetry_policies.all.take_changed(),
+            backend_traffic_policies: self.facts.backend_traffic_policies.all.take_changed(),
+            xbackends: self.facts.xbackends.take_changed(),
         };
         self.drain_unread_logs();
         self.settle_gateways(&changed, &mut outputs);
@@ -301,6 +318,7 @@ impl World {
         self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
         self.facts.proxies.take_changed();
+        self.facts.selections.take_changed();
     }
 
     fn settle_gateways(&mut self, changed: &Changed, outputs: &mut Outputs) {
@@ -438,12 +456,12 @@ impl World {
         let mut told = BTreeMap::new();
         if let Some((bindings, lowered)) = bound.filter(|(_, lowered)| !lowered.told.is_empty()) {
             let passes_on = |site: &Site| key.kind == RouteKind::Tls && !site.ends_tls;
-            for listener in bindings.listeners().filter(|listener| !passes_on(&listener.site)) {
+            for listener in bindings.listeners() {
                 let target = Target { kind: TargetKind::Gateway, object: listener.site.key.gateway.clone() };
                 let place = Place { target, section: None };
-                for (policy, outcome) in &lowered.told {
-                    let policy = (PolicyKind::BackendTls, policy.clone());
-                    told.insert((policy, (place.clone(), User::Route(key.clone()))), outcome.clone());
+                let concerns = |kind| kind != PolicyKind::BackendTls || !passes_on(&listener.site);
+                for (policy, outcome) in lowered.told.iter().filter(|((kind, _), _)| concerns(*kind)) {
+                    told.insert((policy.clone(), (place.clone(), User::Route(key.clone()))), outcome.clone());
                 }
             }
         }

@@ -276,6 +276,71 @@ fn changes_until_a_fleet_is_settled_add_up_to_a_complete_first_commit() {
     );
 }
 
+#[test]
+fn a_route_to_selected_pods_waits_until_they_have_been_told() {
+    use gatehouse_translate::{Hosting, PodSelection};
+
+    let config = Config {
+        hosting: Hosting::Pods,
+        assume_programmed: true,
+        secrets: SecretSource::OnDemand,
+        ..Config::default()
+    };
+    let mut scene = Scene::with(config, &SCENE.replace("127.0.0.1", "192.0.2.1"));
+    let backend = |app: &str| {
+        json!({ "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XBackend", "metadata": { "name": "x" },
+            "spec": { "type": "EndpointSelector", "port": { "number": 80 },
+                "endpointSelector": { "matchLabels": { "app": app } } } })
+    };
+    let pod = |name: &str, ip: &str| {
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": name } },
+            "status": { "podIP": ip, "conditions": [{ "type": "Ready", "status": "True" }] } })
+    };
+    let reference = json!([{ "group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "x" }]);
+    let selection =
+        |app: &str| PodSelection { namespace: "default".into(), labels: [("app".into(), app.into())].into() };
+    let shown = |scene: &Scene, text: &str| {
+        let fleets = scene.picture.fleets.values();
+        fleets
+            .flat_map(|fleet| fleet.resources.values())
+            .any(|r| support::decode(r).to_string().contains(text))
+    };
+
+    scene.put(backend("one"));
+    scene.put(scene.edited("HTTPRoute", "/spec/rules/0/backendRefs", reference));
+    scene.settle();
+    assert_eq!(scene.world.take_pod_wants(), [(selection("one"), true)]);
+    assert!(!scene.world.is_settled(&fleet()));
+    assert!(shown(&scene, "backend/default/be") && !shown(&scene, "xbackend/"), "the route is as it was");
+
+    scene.put(pod("one", "10.0.0.1"));
+    scene.settle();
+    assert!(!shown(&scene, "xbackend/"), "there may be more of them");
+    scene.world.apply(Change::Selected(selection("one")));
+    scene.settle();
+    assert!(scene.world.is_settled(&fleet()) && shown(&scene, "10.0.0.1"));
+
+    scene.put(backend("two"));
+    scene.settle();
+    let mut wants = scene.world.take_pod_wants();
+    wants.sort();
+    assert_eq!(wants, [(selection("one"), false), (selection("two"), true)]);
+    scene.world.apply(Change::Selected(selection("one")));
+    scene.put(pod("two", "10.0.0.2"));
+    scene.settle();
+    assert!(shown(&scene, "10.0.0.1"), "the old pods serve until the new ones are known");
+    scene.world.apply(Change::Selected(selection("two")));
+    scene.settle();
+    assert!(shown(&scene, "10.0.0.2") && !shown(&scene, "10.0.0.1"));
+
+    scene.put(backend("one"));
+    scene.settle();
+    let mut wants = scene.world.take_pod_wants();
+    wants.sort();
+    assert_eq!(wants, [(selection("one"), true), (selection("two"), false)], "an old answer counts no more");
+    assert!(!scene.world.is_settled(&fleet()));
+}
+
 /// An HTTPS listener whose clients are checked by the authorities in ConfigMap `ca`.
 fn checked(scene: &Scene) -> Value {
     let mut gateway = scene.document("Gateway");

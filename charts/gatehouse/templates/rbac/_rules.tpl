@@ -7,11 +7,15 @@
   resources: [backendtlspolicies/status, gateways/status, grpcroutes/status, httproutes/status, listenersets/status, tcproutes/status, tlsroutes/status, udproutes/status]
   verbs: [update]
 - apiGroups: [gateway.networking.x-k8s.io]
-  resources: [xtelemetrypolicies]
+  resources: [xbackends, xbackendtrafficpolicies, xtelemetrypolicies]
   verbs: [get, list, watch]
 - apiGroups: [gateway.networking.x-k8s.io]
-  resources: [xtelemetrypolicies/status]
+  resources: [xbackends/status, xbackendtrafficpolicies/status, xtelemetrypolicies/status]
   verbs: [update]
+# Those that XBackends select.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
 {{- include "gatehouse.rules.parameters" . }}
 - apiGroups: [gateway.envoyproxy.io]
   resources: [clienttrafficpolicies]

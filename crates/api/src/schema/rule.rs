@@ -156,6 +156,7 @@ fn functions(env: &mut Env) -> Result<(), cel::DeclarationError> {
     cel::add_overload!(env, fn is_ip: (CelString) -> CelBool, name = "isIP")?;
     cel::add_overload!(env, fn duration: (CelString) -> Result<CelInt>)?;
     cel::add_overload!(env, fn dns1123_subdomain: () -> CelString, name = "format.dns1123Subdomain")?;
+    cel::add_overload!(env, fn qualified_name: () -> CelString, name = "format.qualifiedName")?;
     cel::add_member_overload!(env, fn validate: (CelString, CelString) -> Result<CelOptional>)?;
     Ok(())
 }
@@ -224,10 +225,15 @@ fn dns1123_subdomain() -> CelString<'static> {
     CelString::from("dns1123Subdomain")
 }
 
+fn qualified_name() -> CelString<'static> {
+    CelString::from("qualifiedName")
+}
+
 /// The complaints of a format about a text; none when it is valid.
 fn validate(format: &CelString<'_>, text: &CelString<'_>) -> Result<CelOptional<'static>, ExecutionError> {
     let complaint = match format.inner() {
         "dns1123Subdomain" => crate::names::subdomain(text.inner()).err(),
+        "qualifiedName" => crate::names::qualified(text.inner()).err(),
         other => {
             return Err(ExecutionError::function_error("validate", format!("format {other} is not known")));
         }

@@ -28,6 +28,7 @@ fn every_function_of_a_rule_is_known() {
         "hasValue",
         "isIP",
         "matches",
+        "qualifiedName",
         "size",
         "split",
         "startsWith",
@@ -57,6 +58,8 @@ fn functions_behave_as_in_kubernetes() {
         ("duration(self) == duration('1h30m')", json!("90m"), true),
         ("duration(self) > duration('999ms')", json!("1s"), true),
         ("duration(self) != duration('0s')", json!("0h"), false),
+        ("format.qualifiedName().validate(self).hasValue()", json!("example.com/app"), false),
+        ("format.qualifiedName().validate(self).hasValue()", json!("-app"), true),
         ("isIP(self)", json!("192.0.2.1"), true),
         ("isIP(self)", json!("2001:db8::1"), true),
         ("isIP(self)", json!("::ffff:192.0.2.1"), false),
@@ -132,7 +135,7 @@ fn children_come_before_their_parents() {
 
 #[test]
 fn every_kind_that_is_read_is_in_the_table() {
-    assert_eq!(table().kinds.len(), 19);
+    assert_eq!(table().kinds.len(), 21);
     assert_eq!(table().sources["sigs.k8s.io/gateway-api"], "v1.7.0");
     for kind in &table().kinds {
         let json = json!({"apiVersion": format!("{}/v1", kind.group), "kind": kind.kind, "spec": {}});

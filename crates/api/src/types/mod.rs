@@ -16,11 +16,14 @@ mod grant;
 mod httproute;
 mod listener;
 mod meta;
+mod pod;
 mod policy;
 mod reference;
 mod route;
 mod secret;
 mod telemetry;
+mod xbackend;
+mod xbackendtraffic;
 
 pub use backend::{Backend, BackendEndpoint, BackendSpec, BackendTls, FqdnEndpoint, IpEndpoint, UnixSocket};
 pub use backendtls::{BackendTLSPolicy, BackendTLSPolicySpec, BackendTLSPolicyValidation, SubjectAltName};
@@ -54,6 +57,7 @@ pub use listener::{
     NamespacesFrom, RouteGroupKind,
 };
 pub use meta::{LabelSelector, LabelSelectorRequirement, Meta, Resource};
+pub use pod::{Pod, PodCondition, PodStatus};
 pub use policy::{PolicyTarget, SelectorNamespaces, TargetSelector};
 pub use reference::{
     BackendObjectReference, BackendRef, LocalObjectReference, ObjectReference, ParametersReference,
@@ -67,6 +71,10 @@ pub use secret::{Secret, SecretBytes};
 pub use telemetry::{
     AttributeSource, ParentBasedSampling, SpanAttribute, TelemetryMode, TelemetryPolicySpec, TracingConfig,
     TracingProvider, XTelemetryPolicy,
+};
+pub use xbackend::{EndpointSelector, ExternalHostname, XBackend, XBackendPort, XBackendSpec, XBackendTls};
+pub use xbackendtraffic::{
+    RequestRate, RetryBudget, RetryConstraint, XBackendTrafficPolicy, XBackendTrafficPolicySpec,
 };
 
 /// Deserialises `null` as the default value, as Go does for lists and maps (an EndpointSlice without endpoints

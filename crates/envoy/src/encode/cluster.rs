@@ -23,7 +23,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
     },
 };
 use envoy_types::pb::envoy::r#type::v3::Percent;
-use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Health, Protocol};
+use gatehouse_model::backend::{BackendKind, Cluster, Discovery, Health, Protocol, RetryBudget};
 use prost::Message;
 
 use super::endpoint::lb_endpoint;
@@ -50,7 +50,7 @@ pub fn cluster(cluster: &Cluster) -> Bytes {
         alt_stat_name: stat_name(&cluster.name.0),
         connect_timeout: Some(duration(CONNECT_TIMEOUT)),
         per_connection_buffer_limit_bytes: Some(u32_value(CONNECTION_BUFFER_BYTES)),
-        circuit_breakers: Some(no_limits()),
+        circuit_breakers: Some(limits(cluster.retries)),
         typed_extension_protocol_options: HashMap::from_iter(protocol_options(cluster.protocol).map(options)),
         load_balancing_policy: Some(least_request()),
         common_lb_config: Some(common_lb_config()),
@@ -77,6 +77,7 @@ fn metadata(cluster: &Cluster) -> Vec<u8> {
     let kind = match cluster.kind {
         BackendKind::Service => "Service",
         BackendKind::Backend => "Backend",
+        BackendKind::XBackend => "XBackend",
         BackendKind::Nowhere => return Vec::new(),
     };
     let port = cluster.port.to_string();
@@ -154,14 +155,20 @@ fn protocol_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
 }
 
 /// Envoy's defaults (1,024 connections, pending and active requests, 3 retries) fail healthy traffic. Limits
-/// are a policy: none is set until a user sets one.
-fn no_limits() -> pb::CircuitBreakers {
+/// are a policy: none is set until a user sets one. With a budget the number of retries is not looked at.
+fn limits(retries: Option<RetryBudget>) -> pb::CircuitBreakers {
+    let budget = retries.map(|budget| pb::circuit_breakers::thresholds::RetryBudget {
+        budget_percent: Some(Percent { value: budget.percent.into() }),
+        min_retry_concurrency: Some(u32_value(budget.min_concurrency)),
+        ..pb::circuit_breakers::thresholds::RetryBudget::default()
+    });
     let thresholds = |priority| pb::circuit_breakers::Thresholds {
         priority,
         max_connections: Some(u32_value(u32::MAX)),
         max_pending_requests: Some(u32_value(u32::MAX)),
         max_requests: Some(u32_value(u32::MAX)),
         max_retries: Some(u32_value(u32::MAX)),
+        retry_budget: budget,
         ..pb::circuit_breakers::Thresholds::default()
     };
     pb::CircuitBreakers { thresholds: vec![thresholds(0)], ..pb::CircuitBreakers::default() }

@@ -89,7 +89,8 @@ fn backend(at: &str, backend: &WeightedBackend, matched: &PathMatch) -> Check {
         Target::Cluster(cluster) => length(at, &cluster.0, 1, usize::MAX)?,
         Target::Status(status) => status_code(at, *status)?,
     }
-    filters(&format!("{at}.filters"), &backend.filters, matched)
+    filters(&format!("{at}.filters"), &backend.filters, matched)?;
+    backend.session.as_deref().map_or(Ok(()), session)
 }
 
 fn filters(at: &str, filters: &Filters, matched: &PathMatch) -> Check {

@@ -150,6 +150,7 @@ fn action() -> impl Strategy<Value = Action> {
         target,
         weight: weight % 1_000_001,
         filters: filters.into(),
+        session: None,
     });
     prop_oneof![
         4 => vec(backend, 0..4).prop_map(Action::Forward),

@@ -47,6 +47,7 @@ pub(crate) fn backend(cluster: &str, weight: u32) -> WeightedBackend {
         target: Target::Cluster(ClusterName(cluster.into())),
         weight,
         filters: std::sync::Arc::default(),
+        session: None,
     }
 }
 
@@ -55,7 +56,7 @@ pub(crate) fn backend_with(cluster: &str, weight: u32, filters: Filters) -> Weig
 }
 
 pub(crate) fn invalid_backend(weight: u32) -> WeightedBackend {
-    WeightedBackend { target: Target::Status(500), weight, filters: std::sync::Arc::default() }
+    WeightedBackend { target: Target::Status(500), ..backend("none", weight) }
 }
 
 pub(crate) fn redirect(prefix: &str, to: Redirect) -> HttpRoute {

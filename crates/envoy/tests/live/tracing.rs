@@ -231,7 +231,8 @@ async fn a_sampled_parent_is_followed_and_nobody_else_is_sampled() {
     let (world, collector) = world(tracing((0, 100), true)).await;
     let sampled = format!("{PARENT}01");
     send(&world, 20, &[("x-test", "none")]).await;
-    send(&world, 20, &[("x-test", "forced"), ("x-envoy-force-trace", "true"), ("x-client-trace-id", "1")]).await;
+    send(&world, 20, &[("x-test", "forced"), ("x-envoy-force-trace", "true"), ("x-client-trace-id", "1")])
+        .await;
     send(&world, 20, &[("x-test", "not sampled"), ("traceparent", &format!("{PARENT}00"))]).await;
     send(&world, 20, &[("x-test", "sampled"), ("traceparent", &sampled)]).await;
     assert_eq!(until(&collector, "sampled", 20).await.len(), 20);

@@ -309,6 +309,7 @@ pub(crate) fn cluster(name: &str, protocol: Protocol) -> Cluster {
         protocol,
         tls: None,
         discovery: Discovery::Eds,
+        retries: None,
     }
 }
 

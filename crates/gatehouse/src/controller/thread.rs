@@ -186,12 +186,16 @@ impl Core {
     fn hand_out_wants(&mut self) -> bool {
         let world = self.plane.world();
         let (secrets, config_maps) = (world.take_secret_wants(), world.take_config_map_wants());
-        let wanting = !secrets.is_empty() || !config_maps.is_empty();
+        let pods = world.take_pod_wants();
+        let wanting = !secrets.is_empty() || !config_maps.is_empty() || !pods.is_empty();
         if !secrets.is_empty() {
             self.sinks.source.want_secrets(secrets);
         }
         if !config_maps.is_empty() {
             self.sinks.source.want_config_maps(config_maps);
+        }
+        if !pods.is_empty() {
+            self.sinks.source.want_pods(pods);
         }
         wanting
     }

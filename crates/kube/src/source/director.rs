@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::members::{Members, NamesSender};
+use super::pods::Pods;
 use super::probe::{Served, probe};
 use super::progress::Progress;
 use super::selection::{Selection, Sink};
@@ -67,6 +68,7 @@ impl Director {
         let wanted =
             |kind| Wanted::new(self.api.clone(), &self.config, self.sink.clone(), kind, &self.namespaces);
         let (mut secrets, mut config_maps) = (wanted(&kinds::SECRET), wanted(&kinds::CONFIG_MAP));
+        let mut pods = Pods::new(self.api.clone(), &self.config, self.sink.clone());
         let changes = self.sink.changes.clone();
         loop {
             let wait = self.probe().await;
@@ -79,6 +81,7 @@ impl Director {
                     order = orders.recv() => match order {
                         Some(Order::WantSecrets(batch)) => secrets.update(batch).await,
                         Some(Order::WantConfigMaps(batch)) => config_maps.update(batch).await,
+                        Some(Order::WantPods(batch)) => pods.update(batch),
                         Some(Order::CatchUp(question)) => {
                             self.asked = Some(question);
                             // Asked again, it is about those who came since.
@@ -94,7 +97,10 @@ impl Director {
                     }
                     Some(question) = caught_up(
                         self.asked,
-                        progress(&self.running).chain(secrets.progress()).chain(config_maps.progress()),
+                        progress(&self.running)
+                            .chain(secrets.progress())
+                            .chain(config_maps.progress())
+                            .chain(pods.progress()),
                     ), if self.synced =>
                     {
                         self.asked = None;

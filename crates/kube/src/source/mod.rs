@@ -3,6 +3,7 @@
 //! ```text
 //! probe (which kinds are served) --> one watcher per kind (and namespace) --> SourceEvent::Changes
 //! wants (Secrets, ConfigMaps) -----> one watcher per object, or namespace --/
+//! wants (pods by labels) ----------> one watcher per namespace -------------/
 //! all first lists complete ------------------------------------------------> SourceEvent::Synced, once
 //! all lists and watches newer than a question -----------------------------> SourceEvent::CaughtUp, once for each
 //! ```
@@ -10,6 +11,7 @@
 mod director;
 mod members;
 mod page;
+mod pods;
 mod probe;
 mod progress;
 mod selection;
@@ -20,7 +22,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gatehouse_model::NamespacedName;
-use gatehouse_translate::Change;
+use gatehouse_translate::{Change, PodSelection};
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Api;
@@ -110,6 +112,7 @@ pub enum SourceEvent {
 enum Order {
     WantSecrets(Vec<(NamespacedName, bool)>),
     WantConfigMaps(Vec<(NamespacedName, bool)>),
+    WantPods(Vec<(PodSelection, bool)>),
     CatchUp(u64),
 }
 
@@ -129,6 +132,12 @@ impl SourceHandle {
     /// The same of ConfigMaps.
     pub fn want_config_maps(&self, wants: Vec<(NamespacedName, bool)>) {
         self.order(Order::WantConfigMaps(wants));
+    }
+
+    /// Pods that somebody needs or nobody any more. A selection is answered by [`Change::Selected`] after its pods, also when
+    /// they may not be read: then there are none.
+    pub fn want_pods(&self, wants: Vec<(PodSelection, bool)>) {
+        self.order(Order::WantPods(wants));
     }
 
     /// Asks for [`SourceEvent::CaughtUp`] with this number, which must not be smaller than an earlier one. A newer question

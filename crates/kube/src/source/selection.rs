@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::SourceEvent;
 use super::members::Members;
+use super::pods::Chosen;
 use super::progress::Questions;
 use crate::api::Target;
 use crate::health::Health;
@@ -25,11 +26,13 @@ pub(super) struct Selection {
     pub(super) labels: Option<Arc<str>>,
     /// Who of them counts.
     pub(super) members: Option<Members>,
+    /// Who says what the label selector is.
+    pub(super) chosen: Option<Chosen>,
 }
 
 impl Selection {
     pub(super) fn whole(kind: &'static Kind, version: &'static str, namespace: Arc<str>) -> Self {
-        Self { kind, version, namespace, name: None, labels: None, members: None }
+        Self { kind, version, namespace, name: None, labels: None, members: None, chosen: None }
     }
 
     pub(super) fn target(&self) -> Target<'_> {

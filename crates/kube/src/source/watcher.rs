@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use super::members::{Members, NamesSender};
 use super::page::Page;
+use super::pods::Chosen;
 use super::progress::{Aim, Progress, Questions, SHORT, SHORT_WATCHES};
 use super::selection::{Selection, Sink};
 use crate::api::Api;
@@ -138,6 +139,7 @@ impl Watcher {
         }
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
+            self.rest().await;
             let asked = *self.questions.borrow_and_update();
             match self.list().await {
                 Ok(version) => {
@@ -195,6 +197,9 @@ impl Watcher {
         if let Some(members) = &mut self.selection.members {
             members.refresh();
         }
+        if let Some(chosen) = &mut self.selection.chosen {
+            self.selection.labels = chosen.refresh();
+        }
         let mut seen = BTreeSet::new();
         let mut token = String::new();
         let version = loop {
@@ -215,6 +220,7 @@ impl Watcher {
             }
         };
         self.settle(seen).await;
+        self.tell_selected().await;
         Ok(version)
     }
 
@@ -255,6 +261,7 @@ impl Watcher {
         self.well();
         let mut batches = pin!(stream.ready_chunks(BATCH));
         let (mut members, mut questions) = (self.selection.members.clone(), self.questions.clone());
+        let mut chosen = self.selection.chosen.clone();
         loop {
             if let Some(reached) = aim.take_if(|aim| aim.reached(version)) {
                 self.answered(reached.question);
@@ -262,6 +269,12 @@ impl Watcher {
             let batch = tokio::select! {
                 batch = tokio::time::timeout(SILENCE, batches.next()) => batch,
                 Ok(()) = questions.changed() => return Ok(End::Asked),
+                () = Chosen::changed(chosen.as_mut()) => {
+                    if self.chosen_changed().await {
+                        return Ok(End::Relist);
+                    }
+                    continue;
+                }
                 () = Members::changed(members.as_mut()) => {
                     if self.members_changed().await {
                         return Ok(End::Relist);
@@ -363,6 +376,7 @@ impl Watcher {
                 let ids = self.asked_for();
                 self.hand_on(ids.iter().map(|key| Change::Forget(self.id(key))).collect()).await;
             }
+            self.tell_selected().await;
             // Only what we cannot do without may hold up all the rest.
             let scope = self.selection.kind.name == "Namespace" && self.selection.name.is_some();
             if self.selection.kind.need == Need::Optional || scope {

@@ -50,7 +50,7 @@ impl Shape {
     pub(crate) fn of_kind(kind: &str) -> Self {
         if kind.ends_with("Route") {
             Self::Route
-        } else if kind.ends_with("Policy") {
+        } else if kind.ends_with("Policy") || kind == "XBackend" {
             Self::Policy
         } else {
             Self::Whole

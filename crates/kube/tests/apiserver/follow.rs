@@ -1,13 +1,13 @@
 //! Follows a source as the graph does, and remembers what it said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_kube::Api;
 use gatehouse_kube::health::Health;
 use gatehouse_kube::source::{Source, SourceConfig, SourceEvent, SourceHandle};
 use gatehouse_kube::status::StatusObserver;
-use gatehouse_translate::Change;
+use gatehouse_translate::{Change, PodSelection};
 use tokio::sync::mpsc;
 
 use super::support::PATIENCE;
@@ -25,6 +25,8 @@ pub(super) struct Follow {
     pub(super) health: Health,
     events: mpsc::Receiver<SourceEvent>,
     pub(super) facts: BTreeMap<ObjectRef, Fact>,
+    /// Selections of pods that were answered.
+    pub(super) selected: BTreeSet<PodSelection>,
     /// How often `Synced` came.
     pub(super) synced: u32,
     pub(super) removals: u32,
@@ -40,7 +42,16 @@ impl Follow {
     pub(super) fn observed(api: Api, config: SourceConfig, observer: Option<StatusObserver>) -> Self {
         let health = Health::default();
         let (handle, events) = Source::start(api, config, observer, health.clone());
-        Self { handle, health, events, facts: BTreeMap::new(), synced: 0, removals: 0, caught_up: 0 }
+        Self {
+            handle,
+            health,
+            events,
+            facts: BTreeMap::new(),
+            selected: BTreeSet::new(),
+            synced: 0,
+            removals: 0,
+            caught_up: 0,
+        }
     }
 
     /// Reads on until the facts are as they should be.
@@ -72,6 +83,9 @@ impl Follow {
                         Change::Remove(id) => {
                             self.removals += 1;
                             self.facts.insert(id, Fact::Absent);
+                        }
+                        Change::Selected(selection) => {
+                            self.selected.insert(selection);
                         }
                         Change::Forget(id) => {
                             self.facts.insert(id, Fact::Unknown);

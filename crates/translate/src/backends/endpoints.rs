@@ -1,17 +1,17 @@
-//! Endpoints of a cluster: EndpointSlices of a Service, or the addresses of a Backend.
+//! Endpoints of a cluster: EndpointSlices of a Service, the addresses of a Backend, or the pods of an XBackend.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    BackendEndpoint, EndpointAddressType, EndpointConditions, EndpointPort, EndpointSlice,
+    BackendEndpoint, EndpointAddressType, EndpointConditions, EndpointPort, EndpointSlice, Pod,
 };
 use gatehouse_engine::{Reads, SmallMap};
 use gatehouse_model::backend::{BackendKind, Endpoint, EndpointAddress, Endpoints, Health};
 use gatehouse_model::{ResourceType, Transport};
 
-use super::{ClusterKey, Discovery, discovery, external_name, service_port, speaks};
+use super::{ClusterKey, Discovery, discovery, external_name, service_port, speaks, xbackend};
 use crate::facts::Facts;
 use crate::names;
 use crate::output::Resource;
@@ -43,6 +43,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
     let mut zones = match key.kind {
         BackendKind::Service => of_service(facts, reads, key)?,
         BackendKind::Backend => of_backend(&facts.backends.get(reads, &key.object)?.spec.endpoints),
+        BackendKind::XBackend => of_pods(facts, reads, key)?,
         BackendKind::Nowhere => Zones::new(),
     };
     for endpoints in zones.values_mut() {
@@ -56,7 +57,7 @@ pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> O
 pub(crate) fn service_address(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
     let service = match key.kind {
         BackendKind::Service => facts.services.get(reads, &key.object),
-        BackendKind::Backend | BackendKind::Nowhere => None,
+        BackendKind::Backend | BackendKind::XBackend | BackendKind::Nowhere => None,
     };
     let own = service.filter(|service| external_name(service).is_none());
     let ip = own.and_then(|service| service.spec.cluster_ip.as_deref()?.parse::<IpAddr>().ok());
@@ -78,23 +79,62 @@ fn of_service(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zone
     let port = service_port(service, key.port, transport);
     let port = (port.and_then(|p| p.name.as_deref()).unwrap_or_default(), transport);
     let slices = facts.slices_of.get(reads, &key.object);
-    let with = |health: fn(EndpointConditions) -> Option<Health>| {
-        let mut zones = Zones::new();
+    Some(best(|zones, health| {
         for slice in slices.into_iter().flat_map(SmallMap::values) {
-            add_slice(&mut zones, slice, port, health);
+            add_slice(zones, slice, port, health);
         }
+    }))
+}
+
+/// What an endpoint's conditions make of it.
+type Judge = fn(EndpointConditions) -> Option<Health>;
+
+/// Those that are ready, or whoever there is.
+fn best(collect: impl Fn(&mut Zones, Judge)) -> Zones {
+    let with = |health: Judge| {
+        let mut zones = Zones::new();
+        collect(&mut zones, health);
         zones
     };
     let usable = with(health);
-    Some(if usable.is_empty() { with(stand_in) } else { usable })
+    if usable.is_empty() { with(stand_in) } else { usable }
 }
 
-fn add_slice(
-    zones: &mut Zones,
-    slice: &EndpointSlice,
-    named: (&str, Transport),
-    health: fn(EndpointConditions) -> Option<Health>,
-) {
+/// The pods that an XBackend selects, as the endpoints of a Service with that selector would be.
+fn of_pods(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Zones> {
+    let backend = facts.xbackends.get(reads, &key.object)?;
+    let selection = xbackend::selection(&key.object.namespace, backend)?;
+    // After an edit the old pods serve until the new ones are known.
+    facts.selections.want(reads, &selection);
+    let (label, value) = selection.labels.first_key_value()?;
+    let place = (selection.namespace.clone(), label.as_str().into(), value.as_str().into());
+    let pods = facts.pods_labelled.get(reads, &place);
+    let selected = pods.into_iter().flat_map(SmallMap::values);
+    let selected: Vec<_> = selected.filter(|pod| selection.selects(&pod.metadata.labels)).collect();
+    Some(best(|zones, health| {
+        for pod in &selected {
+            add_pod(zones, pod, key.port, health);
+        }
+    }))
+}
+
+fn add_pod(zones: &mut Zones, pod: &Pod, port: u16, health: Judge) {
+    let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let ip = pod.status.pod_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok());
+    let Some(ip) = ip.filter(|_| !ended) else { return };
+    let (serving, terminating) = (pod.is_ready(), pod.metadata.deletion_timestamp.is_some());
+    let conditions = EndpointConditions {
+        ready: Some(serving && !terminating),
+        serving: Some(serving),
+        terminating: Some(terminating),
+    };
+    let Some(health) = health(conditions) else { return };
+    let zone = pod.metadata.labels.get("topology.kubernetes.io/zone").map(String::as_str);
+    let address = EndpointAddress::Socket(SocketAddr::new(ip, port));
+    zones.entry(zone.unwrap_or_default().into()).or_default().push(Endpoint { address, health });
+}
+
+fn add_slice(zones: &mut Zones, slice: &EndpointSlice, named: (&str, Transport), health: Judge) {
     if !matches!(slice.address_type, EndpointAddressType::IPv4 | EndpointAddressType::IPv6) {
         return;
     }

@@ -29,6 +29,19 @@ pub(super) fn external_name_problem(config: &Config, name: &str) -> Option<Strin
     name_problem(name).filter(|_| config.hosting == Hosting::Pods)
 }
 
+/// Why the host of an XBackend may not be reached. The specification has addresses and names of the cluster's own refused
+/// wherever it runs.
+pub(super) fn external_hostname_problem(config: &Config, hostname: &str) -> Option<String> {
+    let name = hostname.strip_suffix('.').unwrap_or(hostname).to_ascii_lowercase();
+    if name.parse::<IpAddr>().is_ok() {
+        return Some(format!("{hostname:?} is an address: hostname must be a name"));
+    }
+    if name == "cluster.local" || name.ends_with(".cluster.local") {
+        return Some(format!("{hostname:?} is a name within the cluster: refer to the Service"));
+    }
+    name_problem(hostname).filter(|_| config.hosting == Hosting::Pods)
+}
+
 /// Why a name may not be reached. One that is an address needs no DNS: resolvers give it back as it is.
 fn name_problem(name: &str) -> Option<String> {
     if is_local_name(name) {

@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::fragments::{Fragment, FragmentId, Origin, Rank};
 use crate::gateways::{GatewayState, ListenerView, Problem};
 use crate::grants::{GATEWAY_GROUP, GroupKind};
-use crate::policies::Outcome;
+use crate::policies::{Outcome, PolicyKey};
 
 /// What stands before a listener's routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Guard {
     /// Clusters that the filters name.
     pub(crate) clusters: Box<[ClusterKey]>,
     /// What policies of the backends are told.
-    pub(crate) told: Box<[(NamespacedName, Arc<Outcome>)]>,
+    pub(crate) told: Box<[(PolicyKey, Arc<Outcome>)]>,
     /// Why the filters cannot be had (`Accepted`).
     pub(crate) refused: Option<Problem>,
     /// The first reference that does not resolve (`ResolvedRefs`).

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    BackendTLSPolicy, BackendTLSPolicySpec, LocalObjectReference, PolicyTarget, SubjectAltName,
+    BackendTLSPolicy, BackendTLSPolicyValidation, LocalObjectReference, PolicyTarget, SubjectAltName,
     TargetSelector,
 };
 use gatehouse_engine::Reads;
 use gatehouse_model::NamespacedName;
 use gatehouse_model::backend::{AltName, Authorities, BackendTls};
 
-use super::{Attached, Outcome, Policy, Target, TargetKind};
+use super::{Attached, Outcome, Policy, Target, TargetKind, conflict};
 use crate::authorities::{self, Bundle};
 use crate::facts::Facts;
 use crate::gateways::Problem;
@@ -48,7 +48,7 @@ pub(crate) fn of_port(
     let Some(policy) = of_port.or_else(|| attached.iter().find(|policy| policy.section.is_none())) else {
         return Ok(None);
     };
-    match lower(facts, reads, &policy.policy) {
+    match of_policy(facts, reads, &policy.policy) {
         Ok((tls, _)) => Ok(Some(Arc::new(tls))),
         Err(refused) => {
             let message = format!("BackendTLSPolicy {}: {}", policy.key, refused.accepted.message);
@@ -66,17 +66,12 @@ pub(crate) fn told(
     let attached = attached(facts, reads, service);
     let mut told = Vec::with_capacity(attached.len());
     for (index, policy) in attached.iter().enumerate() {
-        let first = attached.iter().take(index).find(|first| first.section == policy.section);
-        let lowered = lower(facts, reads, &policy.policy);
+        let lowered = of_policy(facts, reads, &policy.policy);
         let unresolved = match &lowered {
             Ok((_, unresolved)) => unresolved.clone(),
             Err(refused) => refused.unresolved.clone(),
         };
-        let problem = first
-            .map(|first| {
-                let message = format!("{} counts here: it is older, or comes first by name", first.key);
-                Problem::new("Conflicted", message)
-            })
+        let problem = conflict(&attached, index)
             .or_else(|| absent(facts, reads, service, policy.section.as_deref()))
             .or_else(|| lowered.err().map(|refused| refused.accepted));
         let outcome = Outcome { problem, unresolved, overridden: None };
@@ -98,23 +93,31 @@ fn absent(
     (!named).then(|| Problem::new("TargetNotFound", message))
 }
 
-/// Why a policy cannot be followed.
-struct Refused {
-    accepted: Problem,
-    unresolved: Option<Problem>,
+/// Why what is asked for cannot be done.
+pub(crate) struct Refused {
+    pub(crate) accepted: Problem,
+    pub(crate) unresolved: Option<Problem>,
 }
 
-/// What a policy asks for, and the first of its references that does not resolve while others do.
-fn lower(
+fn of_policy(
     facts: &Facts,
     reads: &mut Reads,
     policy: &BackendTLSPolicy,
 ) -> Result<(BackendTls, Option<Problem>), Refused> {
-    let BackendTLSPolicySpec { validation, .. } = &policy.spec;
+    lower(facts, reads, policy.metadata.namespace(), &policy.spec.validation)
+}
+
+/// What an object in a namespace asks for, and the first of its references that does not resolve while others do.
+pub(crate) fn lower(
+    facts: &Facts,
+    reads: &mut Reads,
+    namespace: &str,
+    validation: &BackendTLSPolicyValidation,
+) -> Result<(BackendTls, Option<Problem>), Refused> {
     let invalid = |message: String| Refused { accepted: Problem::new("Invalid", message), unresolved: None };
     let (authorities, unresolved) = match validation.well_known_ca_certificates.as_deref().unwrap_or_default()
     {
-        "" => bundle(facts, reads, policy)?,
+        "" => bundle(facts, reads, namespace, validation)?,
         "System" => (Authorities::System, None),
         other => {
             return Err(invalid(format!("wellKnownCACertificates {other} is not supported; use System")));
@@ -140,12 +143,13 @@ fn alt_name(name: &SubjectAltName) -> Result<AltName, String> {
 fn bundle(
     facts: &Facts,
     reads: &mut Reads,
-    policy: &BackendTLSPolicy,
+    namespace: &str,
+    validation: &BackendTLSPolicyValidation,
 ) -> Result<(Authorities, Option<Problem>), Refused> {
-    let references = policy.spec.validation.ca_certificate_refs.iter();
+    let references = validation.ca_certificate_refs.iter();
     let Bundle { pem, unresolved } = references
         .map(|LocalObjectReference { group, kind, name }| {
-            let key = NamespacedName::new(policy.metadata.namespace(), name.as_str());
+            let key = NamespacedName::new(namespace, name.as_str());
             authorities::held_by(facts, reads, GroupKind { group, kind }, &key).map_err(|why| match why {
                 authorities::Refused::Kind(message) => Problem::new("InvalidKind", message),
                 authorities::Refused::Content(message) => Problem::new("InvalidCACertificateRef", message),

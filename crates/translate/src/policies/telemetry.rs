@@ -13,17 +13,16 @@ use gatehouse_model::http::Fraction;
 use gatehouse_model::tracing::{AttributeValue, RequestProperty, Tracing};
 use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 
-use super::{Attached, Outcome, Policy, PolicyKind, Target, TargetKind};
+use super::{Attached, Outcome, Policy, PolicyKey, PolicyKind, Target, TargetKind};
 use crate::backends::ClusterKey;
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, Problem};
-use crate::grants::GroupKind;
+use crate::grants::{EXPERIMENTAL_GROUP, GroupKind};
 use crate::http::Lowering;
 
 /// Who refers to collectors, as grants name it.
-const GRANTEE: GroupKind<'static> =
-    GroupKind { group: "gateway.networking.x-k8s.io", kind: "XTelemetryPolicy" };
+const GRANTEE: GroupKind<'static> = GroupKind { group: EXPERIMENTAL_GROUP, kind: "XTelemetryPolicy" };
 
 impl Policy for XTelemetryPolicy {
     const SELECTS: bool = false;
@@ -44,7 +43,7 @@ pub(crate) struct Traced {
     /// Clusters that this names.
     pub(crate) clusters: Box<[ClusterKey]>,
     /// What policies are told, those of the collector's Service included.
-    pub(crate) told: Vec<((PolicyKind, NamespacedName), Arc<Outcome>)>,
+    pub(crate) told: Vec<(PolicyKey, Arc<Outcome>)>,
 }
 
 /// Stage: what a Gateway tells of its requests.
@@ -96,8 +95,7 @@ impl Traced {
         let lowering = Lowering::of(sources, &speaker, GRANTEE);
         let (cluster, found) = lowering.collector(reads, &provider.backend_ref);
         self.clusters = found.clusters;
-        let told = found.told.iter().cloned();
-        self.told.extend(told.map(|(policy, outcome)| ((PolicyKind::BackendTls, policy), outcome)));
+        self.told.extend(found.told.iter().cloned());
         let Some(cluster) = cluster else {
             let unresolved = found.unresolved;
             let why = unresolved.as_ref().map_or("its provider does not resolve", |problem| &problem.message);

@@ -44,7 +44,11 @@ pub(crate) fn route(
     if bound.parents.is_empty() {
         return Some(Value::Null);
     }
-    let lowered = lowered.get(reads, key)?;
+    let Some(lowered) = lowered.get(reads, key) else {
+        // It waits for something that is not known yet, and is told of when it is.
+        reads.hold();
+        return None;
+    };
     let mut faults = Faults { rules: lowered.rules.len(), ..Faults::default() };
     for (rule, problem) in &lowered.unsupported {
         faults.broken(*rule, &problem.message);

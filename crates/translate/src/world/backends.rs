@@ -15,8 +15,8 @@ type Dirty = BTreeSet<(FleetKey, ClusterKey, ResourceType)>;
 impl World {
     pub(super) fn settle_backends(&mut self, outputs: &mut Outputs) {
         let mut dirty = self.follow_uses();
-        let Self { graph, facts, stages, .. } = self;
-        stages.clusters.settle(graph, |reads, key| cluster(facts, reads, key));
+        let Self { config, graph, facts, stages, .. } = self;
+        stages.clusters.settle(graph, |reads, key| cluster((facts, config), reads, key));
         stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
         stages.service_addresses.settle(graph, |reads, key| service_address(facts, reads, key));
         let edited: BTreeSet<_> = stages.clusters.take_changed().into_iter().collect();

@@ -7,7 +7,7 @@ use gatehouse_model::{FleetKey, ListenerKey, NamespacedName};
 use super::World;
 use crate::gateways::GatewayState;
 use crate::http::guards::guard;
-use crate::policies::{Place, PolicyKind, Target, TargetKind};
+use crate::policies::{Place, Target, TargetKind};
 use crate::uses::User;
 
 impl World {
@@ -38,10 +38,10 @@ impl World {
         clusters_used.set(&user, clusters.map(|cluster| (fleet.clone(), cluster.clone())).collect());
         let target = Target { kind: TargetKind::Gateway, object: listener.gateway.clone() };
         let place = Place { target, section: None };
-        let told = guard.iter().flat_map(|guard| &guard.told).map(|(policy, outcome)| {
-            let policy = (PolicyKind::BackendTls, policy.clone());
-            (policy, (place.clone(), user.clone()), outcome.clone())
-        });
+        let told = guard
+            .iter()
+            .flat_map(|guard| &guard.told)
+            .map(|(policy, outcome)| (policy.clone(), (place.clone(), user.clone()), outcome.clone()));
         outcomes_of_users.set(graph, user.clone(), told.collect());
     }
 }

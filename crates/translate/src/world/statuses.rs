@@ -41,6 +41,12 @@ impl World {
         for key in &changed.telemetry_policies {
             stages.telemetry_status.mark(graph, key.clone());
         }
+        for key in &changed.backend_traffic_policies {
+            stages.backend_traffic_status.mark(graph, key.clone());
+        }
+        for key in &changed.xbackends {
+            stages.xbackend_status.mark(graph, key.clone());
+        }
         let sources = status::Sources {
             facts,
             config,
@@ -74,6 +80,12 @@ impl World {
         stages
             .telemetry_status
             .settle(graph, |r, k| status::telemetry(facts, config, outcomes_of_users, r, k).map(&mut text));
+        stages.backend_traffic_status.settle(graph, |r, k| {
+            status::backend_traffic(facts, config, outcomes_of_users, r, k).map(&mut text)
+        });
+        stages
+            .xbackend_status
+            .settle(graph, |r, k| status::xbackend(facts, config, outcomes_of_users, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 
@@ -118,8 +130,18 @@ impl World {
         }
         for key in unique(stages.telemetry_status.take_changed()) {
             let generation = facts.telemetry_policies.all.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref("gateway.networking.x-k8s.io", "XTelemetryPolicy", &key);
+            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XTelemetryPolicy", &key);
             out.push(status_change(id, generation, stages.telemetry_status.peek(&key)));
+        }
+        for key in unique(stages.backend_traffic_status.take_changed()) {
+            let generation = facts.backend_traffic_policies.all.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XBackendTrafficPolicy", &key);
+            out.push(status_change(id, generation, stages.backend_traffic_status.peek(&key)));
+        }
+        for key in unique(stages.xbackend_status.take_changed()) {
+            let generation = facts.xbackends.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XBackend", &key);
+            out.push(status_change(id, generation, stages.xbackend_status.peek(&key)));
         }
     }
 }

@@ -4,10 +4,13 @@
 //! change from case to case goes through the real delta ADS server. So each case is proven to load, and each pair of
 //! neighbours to be a change that Envoy takes.
 //!
+//! Backends: pods come and go, sessions stay, budgets hold.
+//!
 //! Clients and backends that are shown, and must show, certificates.
 //!
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
+mod backends;
 mod listener_filters;
 mod mutual;
 mod rig;

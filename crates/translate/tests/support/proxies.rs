@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_model::{FleetKey, ResourceType};
 use gatehouse_testkit::events::{Answer, POISON};
-use gatehouse_translate::{ClusterNews, Config, Resource, WatchState, World};
+use gatehouse_translate::{Change, ClusterNews, Config, Resource, WatchState, World};
 use serde_json::Value;
 
 use super::{Picture, decode};
@@ -28,8 +28,18 @@ impl Proxies {
     }
 
     pub(crate) fn settle(&mut self) {
-        self.picture.absorb(self.world.settle());
-        assert_eq!(self.world.take_panics(), []);
+        loop {
+            self.picture.absorb(self.world.settle());
+            assert_eq!(self.world.take_panics(), []);
+            // Pods are told as they come: whoever wants some has them all.
+            let wants = self.world.take_pod_wants();
+            if wants.is_empty() {
+                break;
+            }
+            for (selection, _) in wants.into_iter().filter(|(_, wanted)| *wanted) {
+                self.world.apply(Change::Selected(selection));
+            }
+        }
         let Self { picture, waits, .. } = self;
         waits.retain(|(fleet, _)| picture.fleets.contains_key(fleet));
     }

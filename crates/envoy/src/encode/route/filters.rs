@@ -22,7 +22,7 @@ pub(super) fn per_filter_config(route: &HttpRoute, share: &Share<'_>) -> Vec<(&'
     let forwarded = matches!(share.outcome, Outcome::Forward(_));
     let cors = share.cors.filter(|_| forwarded).map(cors_policy);
     let auth = share.auth().map(auth::per_route);
-    let session = route.session.as_deref().filter(|_| forwarded).map(per_route_session);
+    let session = share.session.or(route.session.as_deref()).filter(|_| forwarded).map(per_route_session);
     let entries = [
         cors.map(|config| (filter::CORS, any(&config))),
         auth.map(|config| (filter::EXTERNAL_AUTH, any(&config))),

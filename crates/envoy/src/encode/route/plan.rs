@@ -1,14 +1,14 @@
 //! Which share of the requests of a rule has which outcome.
 //!
 //! Backends that differ only in headers and host share one Envoy route with weighted clusters. Other
-//! differences (a redirect, a path, a mirror, CORS, authorization, an invalid backend) need a route each. Envoy draws one
+//! differences (a redirect, a path, a mirror, CORS, authorization, sessions, an invalid backend) need a route each. Envoy draws one
 //! random value per request and compares it with the `runtime_fraction` of every route it tries, so
 //! cumulative thresholds in consecutive routes split the requests exactly; the last route takes the rest.
 
 use gatehouse_model::backend::ClusterName;
 use gatehouse_model::http::{
-    Action, Cors, ExternalAuth, Filters, Fraction, HttpRoute, Mirror, PathModifier, Redirect, Target,
-    WeightedBackend,
+    Action, Cors, ExternalAuth, Filters, Fraction, HttpRoute, Mirror, PathModifier, Redirect,
+    SessionPersistence, Target, WeightedBackend,
 };
 
 use super::headers::Mods;
@@ -50,6 +50,8 @@ pub(super) struct Share<'a> {
     pub(super) response: Mods,
     pub(super) cors: Option<&'a Cors>,
     pub(super) auth: Option<&'a ExternalAuth>,
+    /// Of the backends alone.
+    pub(super) session: Option<&'a SessionPersistence>,
 }
 
 impl Share<'_> {
@@ -78,6 +80,7 @@ fn whole<'a>(rule: &'a Filters, outcome: Outcome<'a>) -> Share<'a> {
         response: Mods::of(&rule.response_headers),
         cors: rule.cors.as_ref(),
         auth: rule.auth.as_deref(),
+        session: None,
     }
 }
 
@@ -87,8 +90,11 @@ fn forward<'a>(route: &'a HttpRoute, backends: &'a [WeightedBackend]) -> Vec<Sha
     match &*alive {
         [] => vec![whole(rule, Outcome::Respond(route.provenance.route.kind.failure_status()))],
         [backend] => vec![single(rule, backend, None)],
-        several if several.iter().all(|backend| differs_in_headers_only(backend)) => {
-            vec![weighted(rule, several)]
+        [first, ..]
+            if alive.iter().all(|backend| differs_in_headers_only(backend))
+                && alive.iter().all(|backend| backend.session == first.session) =>
+        {
+            vec![Share { session: first.session.as_deref(), ..weighted(rule, &alive) }]
         }
         several => split(rule, several),
     }
@@ -125,7 +131,8 @@ fn single<'a>(rule: &'a Filters, backend: &'a WeightedBackend, threshold: Option
         }),
     };
     let cors = own.cors.as_ref().or(rule.cors.as_ref());
-    Share { threshold, outcome, response, cors, auth: own.auth.as_deref().or(rule.auth.as_deref()) }
+    let auth = own.auth.as_deref().or(rule.auth.as_deref());
+    Share { threshold, outcome, response, cors, auth, session: backend.session.as_deref() }
 }
 
 /// Headers and host go to the clusters only when one of them has its own: then the changes of the rule come

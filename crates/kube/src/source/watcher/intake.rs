@@ -80,6 +80,36 @@ impl Watcher {
         grown
     }
 
+    /// What is wanted of a namespace has changed: says whether that takes another list. Without one, whoever came is among
+    /// those who are watched already.
+    pub(super) async fn chosen_changed(&mut self) -> bool {
+        let Some(chosen) = &mut self.selection.chosen else { return false };
+        let labels = chosen.refresh();
+        let other = labels != self.selection.labels || chosen.current().is_empty();
+        if !other {
+            self.tell_selected().await;
+        }
+        other
+    }
+
+    /// Says that the pods of all selections have been told, as far as they may be read.
+    pub(super) async fn tell_selected(&self) {
+        let selections = self.selection.chosen.iter().flat_map(|chosen| chosen.current().iter().cloned());
+        self.hand_on(selections.map(Change::Selected).collect()).await;
+    }
+
+    /// As long as nobody wants anything, nothing is watched and nothing known.
+    pub(super) async fn rest(&mut self) {
+        let Some(chosen) = &mut self.selection.chosen else { return };
+        self.selection.labels = chosen.refresh();
+        if chosen.current().is_empty() {
+            self.withdraw().await;
+        }
+        if let Some(chosen) = &mut self.selection.chosen {
+            chosen.ready().await;
+        }
+    }
+
     pub(super) async fn withdraw(&mut self) {
         let known = std::mem::take(&mut self.known);
         self.remove(known).await;

@@ -24,7 +24,7 @@ fn matches(path: PathMatch, method: Option<&str>, header: Option<(&str, &str)>) 
 
 fn to(cluster: &str, weight: u32) -> WeightedBackend {
     let target = Target::Cluster(ClusterName(cluster.into()));
-    WeightedBackend { target, weight, filters: Arc::default() }
+    WeightedBackend { target, weight, filters: Arc::default(), session: None }
 }
 
 fn fragment(matches: HttpMatch, filters: Filters, backends: Vec<WeightedBackend>) -> bytes::Bytes {
