@@ -169,15 +169,21 @@ smoke-test: envoy binary chart ## Install on the cluster, serve the quickstart, 
 
 .PHONY: e2e-smoke
 e2e-smoke: export E2E_CLUSTER := smoke
-e2e-smoke: ## The smoke test on a cluster of its own, which is new and ends with it
+e2e-smoke: ## The smoke test and a handful of the suite on a cluster of its own, which is new and ends with it
 	@trap '$(MAKE) cluster-down' EXIT
-	$(call in_turn,cluster-down cluster-up smoke-test)
+	$(call in_turn,cluster-down cluster-up smoke-test conformance-smoke)
 
-PROFILE ?= GATEWAY-HTTP
+# One test of the suite for each kind of route, and one of what only a cluster has.
+.PHONY: conformance-smoke
+conformance-smoke: RUN := HTTPRouteMatching,GRPCExactMethodMatching,TLSRouteSimpleSameNamespace,TCPRouteWeightedRouting,UDPRoute,GatewayInfrastructureMetadata
+conformance-smoke: envoy binary chart ## A handful of tests of Gateway API's suite on the cluster
+	@$(MAKE) conformance RUN="$(RUN)"
+
+PROFILE ?= GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP
 PLACEMENT ?= GatewayNamespace
 .PHONY: conformance
 conformance: export E2E_REPORT ?= $(BUILT)/conformance.txt
-conformance: envoy binary chart ## Run Gateway API's suite on the cluster (RUN=Test PROFILE=GATEWAY-HTTP PLACEMENT=GatewayNamespace)
+conformance: envoy binary chart ## Run Gateway API's suite on the cluster (RUN=Test,Test PROFILE=... PLACEMENT=...)
 	@rm -f "$$E2E_REPORT"
 	go test -C e2e -tags cluster -count=1 -timeout 60m -json ./conformance/cluster \
 	  -args -only '$(RUN)' -profiles '$(PROFILE)' -placement '$(PLACEMENT)' >"$$E2E_REPORT.json" && failed=0 || failed=$$?
@@ -187,8 +193,8 @@ conformance: envoy binary chart ## Run Gateway API's suite on the cluster (RUN=T
 
 # One after the other, each on a cluster of its own unless E2E_CLUSTER is up.
 .PHONY: e2e
-e2e: envoy binary chart ## All tests on a cluster: the cluster itself, the journeys, the disruptions (about an hour)
-	@$(CLUSTER_TEST) -timeout 60m ./cluster ./smoke ./journeys ./disruption
+e2e: envoy binary chart ## All tests on a cluster: the cluster itself, the journeys, what the suite has no test for, the disruptions (about an hour)
+	@$(CLUSTER_TEST) -timeout 60m ./cluster ./smoke ./journeys ./extended ./disruption
 
 ##@ Change
 

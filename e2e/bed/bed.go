@@ -263,6 +263,20 @@ func Chart() (string, error) {
 	return chart, nil
 }
 
+// Version is that of the chart.
+func Version(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(Root("charts", "gatehouse", "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct{ AppVersion string }
+	if err := yaml.Unmarshal(text, &chart); err != nil {
+		t.Fatal(err)
+	}
+	return chart.AppVersion
+}
+
 // Root is a path in the checkout.
 func Root(path ...string) string {
 	_, file, _, _ := runtime.Caller(0)

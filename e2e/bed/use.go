@@ -72,6 +72,22 @@ func (b *Bed) Programmed(t testing.TB, namespace, gateway string) string {
 	return address
 }
 
+// Condition waits for a condition of an object, anywhere in its status, by a JSONPath that leads to the conditions.
+func (b *Bed) Condition(t testing.TB, namespace, object, conditions, kind, status, reason string) {
+	t.Helper()
+	query := fmt.Sprintf(`--output=jsonpath={%s[?(@.type=="%s")].status}/{%s[?(@.type=="%s")].reason}`, conditions, kind, conditions, kind)
+	b.Await(t, fmt.Sprintf("%s of %s to be %s/%s", kind, object, status, reason), func(ctx context.Context) error {
+		text, err := b.Cluster.Kubectl(ctx, "--namespace="+namespace, "get", object, query)
+		if err != nil {
+			return err
+		}
+		if text != status+"/"+reason {
+			return fmt.Errorf("it is %q", text)
+		}
+		return nil
+	})
+}
+
 // Get asks the proxy at an address; the connection is a new one.
 func (b *Bed) Get(ctx context.Context, address, host, path string, header ...string) (*http.Response, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)

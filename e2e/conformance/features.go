@@ -44,7 +44,8 @@ const (
 
 // Cluster is the plan for `gatehouse controller` with its proxies in that place.
 func Cluster(placement string) Plan {
-	claimed := everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressEmpty)
+	claimed := everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressEmpty,
+		features.SupportGatewayAddressRoutability, features.SupportGatewayAddressRoutabilityCluster)
 	plan := Plan{Claimed: claimed.Union(streams), unclaimed: later}
 	if placement == ControllerNamespace {
 		plan.notRun = map[string]string{
@@ -115,11 +116,9 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportClusterTrustBundle:               laterIssue,
-	features.SupportGatewayBackendClientCertificate:  laterIssue,
-	features.SupportGatewayAddressRoutability:        laterIssue,
-	features.SupportGatewayAddressRoutabilityCluster: laterIssue,
-	features.SupportMesh:                             "gatehouse is no mesh",
+	features.SupportClusterTrustBundle:              laterIssue,
+	features.SupportGatewayBackendClientCertificate: laterIssue,
+	features.SupportMesh:                            "gatehouse is no mesh",
 }
 
 func withoutCluster() map[features.FeatureName]string {
@@ -128,6 +127,8 @@ func withoutCluster() map[features.FeatureName]string {
 		reasons[feature] = "only backends of HTTP are played; the live tests of crates/translate have real ones"
 	}
 	reasons[features.SupportGatewayInfrastructure] = "has no meaning without a cluster"
+	reasons[features.SupportGatewayAddressRoutability] = "has no meaning without a cluster"
+	reasons[features.SupportGatewayAddressRoutabilityCluster] = "has no meaning without a cluster"
 	reasons[features.SupportGatewayAddressEmpty] = "a host has no allocator of addresses: the bridge gives every Gateway one"
 	return reasons
 }

@@ -22,12 +22,16 @@ import (
 // ports are those of the suite's listeners that an unprivileged process may not bind.
 var ports = gatehouse.PortMap{80: 18080, 81: 18081, 443: 18443}
 
-var only = flag.String("only", "", "run a single test of the suite, by its short name")
+var only = flag.String("only", "", "tests of the suite to run, by their short names, separated by commas; without any, all")
 
 func TestFileModeConformance(t *testing.T) {
 	log.SetLogger(zap.New(zap.WriteTo(t.Output())))
-	options := newOptions(t)
-	results := NewResults(FileMode(), *only)
+	selection, err := ParseSelection(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := newOptions(t, selection)
+	results := NewResults(FileMode(), selection)
 	options.Hook = results.Record
 	s, err := suite.NewConformanceTestSuite(options)
 	if err != nil {
@@ -42,7 +46,7 @@ func TestFileModeConformance(t *testing.T) {
 }
 
 // newOptions starts the imitated cluster and gatehouse and describes them to the suite.
-func newOptions(t *testing.T) suite.ConformanceOptions {
+func newOptions(t *testing.T, only Selection) suite.ConformanceOptions {
 	crds, err := filemode.LoadCRDs("experimental")
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +58,7 @@ func newOptions(t *testing.T) suite.ConformanceOptions {
 	})
 	cluster.Follow(t, process)
 	timeouts, plan := timeoutConfig(), FileMode()
-	options := Options(plan, *only, Addresses{Usable: "127.30.0.1", Unusable: "192.0.2.1"}, timeouts)
+	options := Options(plan, only, Addresses{Usable: "127.30.0.1", Unusable: "192.0.2.1"}, timeouts)
 	options.RoundTripper, options.WebSocketDialer = newRoundTripper(ports, timeouts), &webSocketDialer{ports}
 	options.GRPCClient = &grpcClient{ports}
 	options.ConformanceProfiles = Profiles()

@@ -15,14 +15,13 @@ const GatewayClass = "gatehouse"
 // Addresses are one that Gateways can have and one that they cannot.
 type Addresses struct{ Usable, Unusable string }
 
-// Options are what the suite is told wherever gatehouse runs; a name of a test runs that alone.
-func Options(plan Plan, only string, addresses Addresses, timeouts config.TimeoutConfig) suite.ConformanceOptions {
+// Options are what the suite is told wherever gatehouse runs.
+func Options(plan Plan, only Selection, addresses Addresses, timeouts config.TimeoutConfig) suite.ConformanceOptions {
 	return suite.ConformanceOptions{
 		ManifestFS: []fs.FS{&upstream.Manifests},
 		ConfigurableOptions: suite.ConfigurableOptions{
 			GatewayClassName:         GatewayClass,
-			SkipTests:                plan.Skipped(),
-			RunTest:                  only,
+			SkipTests:                append(plan.Skipped(), only.others()...),
 			TimeoutConfig:            timeouts,
 			UsableNetworkAddresses:   []gatewayv1.GatewaySpecAddress{address(addresses.Usable)},
 			UnusableNetworkAddresses: []gatewayv1.GatewaySpecAddress{address(addresses.Unusable)},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+	"sigs.k8s.io/yaml"
 )
 
 // reportVariable names the file that the table is written to.
@@ -18,7 +19,7 @@ const reportVariable = "E2E_REPORT"
 // Results collects what became of every test.
 type Results struct {
 	plan  Plan
-	only  string
+	only  Selection
 	began time.Time
 
 	mu     sync.Mutex
@@ -27,8 +28,8 @@ type Results struct {
 	notRun []string
 }
 
-// NewResults begins a run of a plan, or of a single test by its short name.
-func NewResults(plan Plan, only string) *Results {
+// NewResults begins a run of a plan, or of some tests of it.
+func NewResults(plan Plan, only Selection) *Results {
 	return &Results{plan: plan, only: only, began: time.Now()}
 }
 
@@ -41,7 +42,7 @@ func (r *Results) Record(t *testing.T, test suite.ConformanceTest, _ *suite.Conf
 		r.failed = append(r.failed, test.ShortName)
 	case t.Skipped():
 		switch reason := r.plan.WhyNot(test); {
-		case r.only != "" && r.only != test.ShortName:
+		case !r.only.Has(test.ShortName):
 			// Nobody asked for it.
 		case reason == "":
 			// A test that we claim to pass may not slip away.
@@ -64,6 +65,27 @@ func (r *Results) Publish(t *testing.T) {
 		if err := os.WriteFile(path, []byte(r.String()), 0o600); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// PublishReport writes the suite's own report beside the table, once all tests have ended.
+func PublishReport(t *testing.T, s *suite.ConformanceTestSuite) {
+	path := os.Getenv(reportVariable)
+	if path == "" {
+		return
+	}
+	report, err := s.Report()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	text, err := yaml.Marshal(report)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if err := os.WriteFile(path+".yaml", text, 0o600); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -106,17 +106,7 @@ func (j *journey) columns(t *testing.T, args ...string) map[string]string {
 // condition waits for a condition of an object, anywhere in its status, by a JSONPath that leads to the conditions.
 func (j *journey) condition(t *testing.T, object, conditions, kind, status, reason string) {
 	t.Helper()
-	query := fmt.Sprintf(`--output=jsonpath={%s[?(@.type=="%s")].status}/{%s[?(@.type=="%s")].reason}`, conditions, kind, conditions, kind)
-	j.Await(t, fmt.Sprintf("%s of %s to be %s/%s", kind, object, status, reason), func(ctx context.Context) error {
-		text, err := j.Cluster.Kubectl(ctx, "--namespace="+j.namespace, "get", object, query)
-		if err != nil {
-			return err
-		}
-		if text != status+"/"+reason {
-			return fmt.Errorf("it is %q", text)
-		}
-		return nil
-	})
+	j.Condition(t, j.namespace, object, conditions, kind, status, reason)
 }
 
 // message waits until the message of a condition has all of these words.

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_model::FleetKey;
-use gatehouse_translate::{FleetAddress, FleetPlan, FleetState};
+use gatehouse_translate::{FleetAddress, FleetPlan, FleetState, Routability};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -58,6 +58,8 @@ pub enum AddressKind {
     Ip,
     /// `Hostname`
     Hostname,
+    /// `IPAddress`, of the Service itself: reached from inside the cluster only.
+    ClusterIp,
 }
 
 /// What is known of a fleet's objects.
@@ -86,10 +88,14 @@ impl InfraState {
     pub fn fleet_state(&self) -> FleetState {
         let address = |(kind, value): &(AddressKind, String)| FleetAddress {
             kind: match kind {
-                AddressKind::Ip => "IPAddress".into(),
+                AddressKind::Ip | AddressKind::ClusterIp => "IPAddress".into(),
                 AddressKind::Hostname => "Hostname".into(),
             },
             value: Some(value.as_str().into()),
+            routability: match kind {
+                AddressKind::Ip | AddressKind::Hostname => Routability::Default,
+                AddressKind::ClusterIp => Routability::Cluster,
+            },
         };
         let mut addresses: Vec<FleetAddress> = self.addresses.iter().map(address).collect();
         addresses.sort();

@@ -142,9 +142,9 @@ pub fn any_object() -> impl Strategy<Value = Value> {
         1 => class().boxed(),
         4 => gateway().boxed(),
         4 => listener_set().boxed(),
-        14 => route().boxed(),
-        4 => grpc_route().boxed(),
-        5 => stream_route().boxed(),
+        14 => with_scope("useDefaultGateways", route()).boxed(),
+        4 => with_scope("useDefaultGateways", grpc_route()).boxed(),
+        5 => with_scope("useDefaultGateways", stream_route()).boxed(),
         3 => service().boxed(),
         3 => slice().boxed(),
         2 => backend().boxed(),
@@ -266,25 +266,36 @@ fn gateway() -> impl Strategy<Value = Value> {
         2 => Just(json!([{ "value": "127.0.0.2" }])),
         1 => Just(json!([{ "value": "127.0.0.3" }])),
         1 => Just(json!([{ "type": "Hostname", "value": "x.example.com" }])),
+        1 => Just(json!([{ "routability": "Cluster" }])),
     ];
-    let parameters = weighted(0.3, some_of(PROXIES)).prop_map(|name| match name {
+    let parameters = weighted(0.5, some_of(PROXIES)).prop_map(|name| match name {
         Some(name) => {
             json!({ "parametersRef": { "group": ENVOY_GATEWAY, "kind": "EnvoyProxy", "name": name } })
         }
         None => json!({}),
     });
     let class = some_of(&["one", "one", "two"]);
-    (meta(&["gw-0", "gw-1"]), class, listeners(), from_namespaces(), addresses, parameters).prop_map(
-        |(metadata, class, listeners, allowed, addresses, infrastructure)| {
+    let gateway = (meta(&["gw-0", "gw-1"]), class, listeners(), from_namespaces(), addresses, parameters)
+        .prop_map(|(metadata, class, listeners, allowed, addresses, infrastructure)| {
             json!({ "apiVersion": API, "kind": "Gateway", "metadata": metadata, "spec": {
-                "gatewayClassName": class,
-                "listeners": listeners,
-                "allowedListeners": { "namespaces": allowed },
-                "addresses": addresses,
-                "infrastructure": infrastructure,
-            } })
-        },
-    )
+                    "gatewayClassName": class,
+                    "listeners": listeners,
+                    "allowedListeners": { "namespaces": allowed },
+                    "addresses": addresses,
+                    "infrastructure": infrastructure,
+                } })
+        });
+    with_scope("defaultScope", gateway)
+}
+
+/// Sometimes with a scope of default Gateways.
+fn with_scope(field: &'static str, object: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
+    (object, weighted(0.3, some_of(&["All", "All", "None"]))).prop_map(move |(mut object, scope)| {
+        if let Some(scope) = scope {
+            object["spec"][field] = scope.into();
+        }
+        object
+    })
 }
 
 fn envoy_proxy() -> impl Strategy<Value = Value> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_api::types::{FromNamespaces, LabelSelector, NamespacesFrom, ParentReference};
-use gatehouse_engine::Reads;
+use gatehouse_engine::{Reads, SmallMap};
 use gatehouse_model::{Hostname, ListenerOwner, NamespacedName, RouteKey};
 
 use crate::facts::{Facts, RouteFact};
@@ -67,11 +67,19 @@ fn labels_of(facts: &Facts, reads: &mut Reads, namespace: &Arc<str>) -> BTreeMap
 /// A route under one of its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ParentBinding {
-    /// Place of the reference in the route's `parentRefs`.
-    pub(crate) reference: usize,
+    pub(crate) reference: Named,
     /// Why the parent does not take the route.
     pub(crate) problem: Option<Problem>,
     pub(crate) listeners: Box<[BoundListener]>,
+}
+
+/// How a route comes to a parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// By the reference at this place in its `parentRefs`.
+    At(usize),
+    /// It uses default Gateways, and this is one.
+    ByDefault(Box<NamespacedName>),
 }
 
 /// A listener that takes the route.
@@ -105,9 +113,26 @@ pub(crate) fn bindings(
     let route = facts.routes.get(reads, key)?;
     let binder = Binder { facts, points, key, hostnames: hostnames(route) };
     let references = route.parent_refs();
-    let parent = |(index, reference)| binder.parent(reads, index, reference);
-    let parents = references.iter().enumerate().filter_map(parent).collect();
-    Some(Arc::new(Bindings { parents }))
+    let parent = |(index, reference)| binder.parent(reads, Named::At(index), reference);
+    let mut parents: Vec<_> = references.iter().enumerate().filter_map(parent).collect();
+    if route.uses_default_gateways() {
+        for gateway in facts.default_gateways.get(reads, &()).into_iter().flat_map(SmallMap::keys) {
+            let reference = whole(gateway);
+            if !references.iter().any(|written| binder.names_whole(written, gateway)) {
+                parents.extend(binder.parent(reads, Named::ByDefault(Box::new(gateway.clone())), &reference));
+            }
+        }
+    }
+    Some(Arc::new(Bindings { parents: parents.into() }))
+}
+
+/// A reference to all of a Gateway.
+fn whole(gateway: &NamespacedName) -> ParentReference {
+    ParentReference {
+        namespace: Some(gateway.namespace.to_string()),
+        name: gateway.name.to_string(),
+        ..ParentReference::default()
+    }
 }
 
 fn hostnames(route: &RouteFact) -> Vec<Hostname> {
@@ -130,8 +155,17 @@ struct Binder<'a> {
 }
 
 impl Binder<'_> {
+    /// Whether the route itself says that it attaches to all of a Gateway.
+    fn names_whole(&self, reference: &ParentReference, gateway: &NamespacedName) -> bool {
+        let (group, kind) = (reference.group.as_deref(), reference.kind.as_deref());
+        let namespace = reference.namespace.as_deref().unwrap_or(&self.key.object.namespace);
+        (group.unwrap_or(GATEWAY_GROUP), kind.unwrap_or("Gateway")) == (GATEWAY_GROUP, "Gateway")
+            && (namespace, &*reference.name) == (&*gateway.namespace, &*gateway.name)
+            && (reference.section_name.as_ref(), reference.port) == (None, None)
+    }
+
     /// `None` when the parent is not ours to speak of.
-    fn parent(&self, reads: &mut Reads, index: usize, reference: &ParentReference) -> Option<ParentBinding> {
+    fn parent(&self, reads: &mut Reads, named: Named, reference: &ParentReference) -> Option<ParentBinding> {
         let (gateway, owner) = self.resolve(reads, reference)?;
         if !self.points.is_ours(reads, &gateway) {
             return None;
@@ -141,7 +175,7 @@ impl Binder<'_> {
             Ok(listeners) => (None, listeners.into_boxed_slice()),
             Err(problem) => (Some(problem), Box::default()),
         };
-        Some(ParentBinding { reference: index, problem, listeners })
+        Some(ParentBinding { reference: named, problem, listeners })
     }
 
     fn resolve(

@@ -88,7 +88,15 @@ impl RouteFact {
     pub(crate) fn hostnames(&self) -> &[String] {
         of_any!(self, route => route.hostnames())
     }
+
+    /// Whether it attaches to default Gateways, too.
+    pub(crate) fn uses_default_gateways(&self) -> bool {
+        of_any!(self, route => route.default_scope()) == Some(DEFAULT_SCOPE)
+    }
 }
+
+/// The one scope of Gateways that routes attach to without naming them; the other value, `None`, means what absence does.
+pub(crate) const DEFAULT_SCOPE: &str = "All";
 
 /// The kind of route that objects of this kind are.
 fn route_kind(kind: &str) -> Option<RouteKind> {
@@ -171,6 +179,8 @@ pub(crate) struct Facts {
     pub(crate) claims: Index<NamespacedName, Socket, (Arc<str>, NamespacedName), Arc<Gateway>>,
     /// ListenerSets by a port that they name, with the Gateway that they name: these ports count as the Gateway's.
     pub(crate) set_claims: Index<NamespacedName, Socket, NamespacedName, NamespacedName>,
+    /// Gateways with a default scope.
+    pub(crate) default_gateways: Index<NamespacedName, (), NamespacedName, ()>,
 }
 
 impl Facts {
@@ -229,6 +239,7 @@ impl Facts {
             sets_of: Index::new(graph, "facts/sets_of"),
             claims: Index::new(graph, "facts/claims"),
             set_claims: Index::new(graph, "facts/set_claims"),
+            default_gateways: Index::new(graph, "facts/default_gateways"),
         }
     }
 
@@ -319,6 +330,9 @@ impl Facts {
             ports.into_iter().map(move |port| (port, order.clone(), gateway.clone()))
         });
         self.claims.set(graph, key.clone(), claims.collect());
+        let scoped =
+            object.iter().filter(|gateway| gateway.spec.default_scope.as_deref() == Some(DEFAULT_SCOPE));
+        self.default_gateways.set(graph, key.clone(), scoped.map(|_| ((), key.clone(), ())).collect());
         put(&mut self.gateways, graph, key, object);
     }
 

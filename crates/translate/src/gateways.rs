@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::attach::NamespacePolicy;
 use crate::config::{Config, Hosting};
-use crate::facts::{Facts, Socket, parent_of};
+use crate::facts::{DEFAULT_SCOPE, Facts, Socket, parent_of};
 use crate::output::{FleetPlan, FleetPort};
 use crate::parameters::{self, Parameters, Settings, Source};
 use crate::policies::client::{self, ClientPolicy, Declarer};
@@ -70,6 +70,8 @@ impl GatewayState {
 pub(crate) struct GatewayView {
     pub(crate) fleet: FleetKey,
     pub(crate) generation: i64,
+    /// Whether routes attach to it that do not name it.
+    pub(crate) is_default: bool,
     pub(crate) problem: Option<Problem>,
     /// Whether its listeners serve in spite of the problem.
     pub(crate) serves: bool,
@@ -212,7 +214,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
     if class_problem.is_some() && !in_pods {
         return Some(GatewayState::NotOurs);
     }
-    let (addresses, address_problem) = lower::addresses(gateway);
+    let (addresses, address_problem) = lower::addresses(gateway, &config.hosting);
     let parameters = match class_problem {
         Some(Problem { reason, message }) => {
             Err(Problem::new(reason, format!("GatewayClass {class}: {message}")))
@@ -233,6 +235,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
     Some(GatewayState::Ours(Arc::new(GatewayView {
         fleet: FleetKey(key.clone()),
         generation: gateway.metadata.generation,
+        is_default: gateway.spec.default_scope.as_deref() == Some(DEFAULT_SCOPE),
         problem: address_problem.or(parameters_problem),
         serves,
         plan,
@@ -335,7 +338,7 @@ fn plan(
         ports: ports.keys().map(port).collect(),
         labels: infrastructure.map(|i| i.labels.clone()).unwrap_or_default(),
         annotations: infrastructure.map(|i| i.annotations.clone()).unwrap_or_default(),
-        addresses: lower::wanted_addresses(gateway),
+        addresses: lower::wanted_addresses(gateway, &config.hosting),
         parameters: parameters.map(|parameters| parameters.spec.clone()),
     }
 }

@@ -39,7 +39,7 @@ pub use config::{Config, Hosting, PortSource, SecretSource};
 pub use facts::{Change, ObjectId, PodSelection};
 pub use fragments::{Fragment, FragmentId, Origin};
 pub use output::{
-    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, SecretKey,
-    StatusChange, Watch, WatchKey, WatchState,
+    ClusterNews, FleetAddress, FleetChange, FleetPlan, FleetPort, FleetState, Outputs, Resource, Routability,
+    SecretKey, StatusChange, Watch, WatchKey, WatchState,
 };
 pub use world::{Texts, World};

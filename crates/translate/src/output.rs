@@ -115,6 +115,28 @@ pub struct FleetAddress {
     pub kind: Arc<str>,
     /// The address; `None` asks for any of that kind.
     pub value: Option<Arc<str>>,
+    /// From where it can be reached.
+    pub routability: Routability,
+}
+
+/// From where an address can be reached (`spec.addresses[].routability`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Routability {
+    /// As the infrastructure gives addresses.
+    #[default]
+    Default,
+    /// From inside the cluster only.
+    Cluster,
+}
+
+impl Routability {
+    /// The name in the specification; empty for the default.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "",
+            Self::Cluster => "Cluster",
+        }
+    }
 }
 
 /// What must exist in Kubernetes for the proxies of a fleet. Equal plans need equal objects.

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use gatehouse_api::Object;
 use gatehouse_testkit::objects::{self, ReadError};
-use gatehouse_translate::{Change, Config, FleetAddress, FleetState, Hosting, World};
+use gatehouse_translate::{Change, Config, FleetAddress, FleetState, Hosting, Routability, World};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use support::{Picture, decode};
@@ -140,7 +140,11 @@ fn translate(input: &str, settings: &Settings, path: &Path) -> Picture {
 
 /// The pods of a Gateway when all is well.
 fn served() -> FleetState {
-    let address = FleetAddress { kind: "IPAddress".into(), value: Some("192.0.2.1".into()) };
+    let address = FleetAddress {
+        kind: "IPAddress".into(),
+        value: Some("192.0.2.1".into()),
+        routability: Routability::Default,
+    };
     FleetState { addresses: vec![address], ready: true, ..FleetState::default() }
 }
 

@@ -67,10 +67,11 @@ fn at_once(config: Config, events: &[Event], stepped: &Proxies) -> (Proxies, Wit
     (proxies, refused)
 }
 
-/// Gateways whose parameters cannot be followed.
+/// Gateways whose parameters cannot be followed, or may be so: addresses that are refused are told first.
 fn without_parameters(picture: &Picture) -> BTreeSet<FleetKey> {
     let bad = picture.statuses.iter().filter(|(object, status)| {
-        object.kind == "Gateway" && status["conditions"][0]["reason"] == "InvalidParameters"
+        let reason = &status["conditions"][0]["reason"];
+        object.kind == "Gateway" && (reason == "InvalidParameters" || reason == "UnsupportedAddress")
     });
     bad.map(|(object, _)| FleetKey(NamespacedName::new(&*object.namespace, &*object.name))).collect()
 }
@@ -158,7 +159,7 @@ fn the_universe_reaches_what_matters() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::<_, usize>::new();
-    for _ in 0..200 {
+    for _ in 0..400 {
         let events = events(30..160).new_tree(&mut runner).expect("events").current();
         let stepped = step_by_step(in_pods(), &events, false);
         let (Proxies { picture, .. }, refused) = at_once(in_pods(), &events, &stepped);
@@ -187,6 +188,7 @@ fn the_universe_reaches_what_matters() {
             "not allowed for a single Gateway",
             "all fields have an effect",
             " over EnvoyProxy",
+            "DefaultGateway",
         ] {
             let said = picture.statuses.values().any(|status| status.to_string().contains(word));
             *seen.entry(word.to_owned()).or_default() += usize::from(said);
@@ -200,7 +202,12 @@ fn the_universe_reaches_what_matters() {
         assert!(seen[word] > 20, "{seen:?}");
     }
     assert!(seen["BackendNotReady"] > 3 && seen["certificate Secret"] > 3, "{seen:?}");
-    for word in ["InvalidParameters", "all fields have an effect", "not allowed for a single Gateway"] {
+    for word in [
+        "InvalidParameters",
+        "all fields have an effect",
+        "not allowed for a single Gateway",
+        "DefaultGateway",
+    ] {
         assert!(seen[word] > 10, "{seen:?}");
     }
     assert!(seen["UnsupportedFields"] > 3 && seen[" over EnvoyProxy"] > 3, "{seen:?}");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
-use gatehouse_translate::{Config, FleetAddress, FleetPlan, FleetState, Hosting, Outputs};
+use gatehouse_translate::{Config, FleetAddress, FleetPlan, FleetState, Hosting, Outputs, Routability};
 use serde_json::{Value, json};
 use support::scene::{SCENE, Scene, fleet};
 
@@ -15,7 +15,7 @@ fn scene() -> Scene {
 }
 
 fn ip(value: &str) -> FleetAddress {
-    FleetAddress { kind: "IPAddress".into(), value: Some(value.into()) }
+    FleetAddress { kind: "IPAddress".into(), value: Some(value.into()), routability: Routability::Default }
 }
 
 fn at(addresses: &[&str]) -> FleetState {
@@ -58,6 +58,40 @@ fn a_gateway_is_programmed_once_it_has_an_address_and_a_proxy() {
     told(&mut scene, at(&["192.0.2.1"]));
     assert_eq!(condition(&scene, "Programmed"), "True Programmed");
     assert_eq!(addresses(&scene), json!([{ "type": "IPAddress", "value": "192.0.2.1" }]));
+}
+
+#[test]
+fn an_address_of_the_cluster_is_shown_to_who_asks_for_it() {
+    let mut scene = scene();
+    let inside = FleetAddress { routability: Routability::Cluster, ..ip("10.96.0.9") };
+    let both = |addresses: &[FleetAddress]| FleetState { addresses: addresses.to_vec(), ..at(&[]) };
+    told(&mut scene, both(std::slice::from_ref(&inside)));
+    assert_eq!(condition(&scene, "Programmed"), "False AddressNotAssigned", "it did not ask for that");
+    assert_eq!(addresses(&scene), json!([]));
+    told(&mut scene, both(&[ip("192.0.2.1"), inside.clone()]));
+    let (outside, shown) = (
+        json!({ "type": "IPAddress", "value": "192.0.2.1" }),
+        json!({ "type": "IPAddress", "value": "10.96.0.9", "routability": "Cluster" }),
+    );
+    assert_eq!(addresses(&scene), json!([outside]));
+
+    let ask = |scene: &mut Scene, asked: Value| {
+        let mut gateway = scene.document("Gateway");
+        gateway["spec"]["addresses"] = asked;
+        scene.put(gateway);
+        scene.settle();
+    };
+    ask(&mut scene, json!([{ "routability": "Cluster" }]));
+    assert_eq!(addresses(&scene), json!([shown]));
+    assert_eq!(condition(&scene, "Programmed"), "True Programmed");
+    ask(&mut scene, json!([{ "routability": "Cluster", "value": "192.0.2.1" }]));
+    assert_eq!(condition(&scene, "Programmed"), "False AddressNotUsable", "it is reached from outside");
+    ask(&mut scene, json!([{ "routability": "Cluster", "value": "10.96.0.9" }, {}]));
+    assert_eq!(addresses(&scene), json!([outside, shown]));
+    told(&mut scene, both(&[inside]));
+    assert_eq!(condition(&scene, "Programmed"), "False AddressNotAssigned");
+    ask(&mut scene, json!([{ "routability": "example.com/private" }]));
+    assert_eq!(condition(&scene, "Accepted"), "False UnsupportedAddress");
 }
 
 #[test]

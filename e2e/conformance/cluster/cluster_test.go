@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	conformancetests "sigs.k8s.io/gateway-api/conformance/tests"
 	"sigs.k8s.io/gateway-api/conformance/utils/config"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
@@ -35,7 +36,7 @@ const (
 )
 
 var (
-	only      = flag.String("only", "", "run a single test of the suite, by its short name")
+	only      = flag.String("only", "", "tests of the suite to run, by their short names, separated by commas; without any, all")
 	profiles  = flag.String("profiles", string(suite.GatewayHTTPConformanceProfileName), "profiles, separated by commas")
 	placement = flag.String("placement", conformance.GatewayNamespace, "where proxies run, as in the chart's values")
 )
@@ -44,15 +45,22 @@ func TestMain(m *testing.M) { bed.Main(m) }
 
 func TestClusterConformance(t *testing.T) {
 	log.SetLogger(zap.New(zap.WriteTo(t.Output())))
-	options := newOptions(t, install(t))
-	results := conformance.NewResults(conformance.Cluster(*placement), *only)
+	selection, err := conformance.ParseSelection(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := newOptions(t, install(t), selection)
+	results := conformance.NewResults(conformance.Cluster(*placement), selection)
 	options.Hook = results.Record
 	s, err := suite.NewConformanceTestSuite(options)
 	if err != nil {
 		t.Fatalf("make the suite: %v", err)
 	}
 	// Cleanups run last in, first out: parallel tests of the suite have ended by then.
-	t.Cleanup(func() { results.Publish(t) })
+	t.Cleanup(func() {
+		results.Publish(t)
+		conformance.PublishReport(t, s)
+	})
 	s.Setup(t, conformancetests.ConformanceTests)
 	if err := s.Run(t, conformancetests.ConformanceTests); err != nil {
 		t.Fatal(err)
@@ -70,9 +78,7 @@ spec: {provider: {type: Kubernetes, kubernetes: {envoyDeployment: {container: {r
 // install installs what is tested.
 func install(t *testing.T) *bed.Bed {
 	b := bed.Attach(t)
-	if err := b.InstallGatewayAPI(t.Context(), "experimental"); err != nil {
-		t.Fatal(err)
-	}
+	b.InstallExperimental(t)
 	b.Install(t, "--wait", "--timeout=5m", "--set=placement="+*placement,
 		"--set=gatewayClass.create=true,gatewayClass.name="+conformance.GatewayClass,
 		"--set=gatewayClass.parametersRef.group=gateway.envoyproxy.io,gatewayClass.parametersRef.kind=EnvoyProxy",
@@ -82,12 +88,14 @@ func install(t *testing.T) *bed.Bed {
 }
 
 // newOptions describes the cluster to the suite, with the features that the GatewayClass claims.
-func newOptions(t *testing.T, b *bed.Bed) suite.ConformanceOptions {
-	cleanup := *only == "" || os.Getenv("E2E_KEEP") == ""
+func newOptions(t *testing.T, b *bed.Bed, only conformance.Selection) suite.ConformanceOptions {
+	cleanup := len(only) == 0 || os.Getenv("E2E_KEEP") == ""
 	plan, timeouts := conformance.Cluster(*placement), config.DefaultTimeoutConfig()
 	// A namespace ends with its pods, and those take the time to drain.
 	timeouts.DeleteTimeout = bed.Patience
-	options := conformance.Options(plan, *only, conformance.Addresses{Usable: usable, Unusable: unusable}, timeouts)
+	options := conformance.Options(plan, only, conformance.Addresses{Usable: usable, Unusable: unusable}, timeouts)
+	options.Implementation = confv1.Implementation{Organization: "gatehouse", Project: "gatehouse", URL: "https://gatehouse.dev", Version: bed.Version(t)}
+	options.Mode = *placement
 	options.ConformanceProfiles = suite.ParseConformanceProfilesSlice(*profiles)
 	options.CleanupBaseResources, options.CleanupTestResources = cleanup, cleanup
 	cfg, err := b.RESTConfig()

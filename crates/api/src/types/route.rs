@@ -13,6 +13,8 @@ pub trait Route: Resource {
     fn parent_refs(&self) -> &[ParentReference];
     /// Its hostnames; always empty for kinds without.
     fn hostnames(&self) -> &[String];
+    /// Whether it attaches to Gateways of this `spec.defaultScope`, too.
+    fn default_scope(&self) -> Option<&str>;
 }
 
 macro_rules! route {
@@ -24,6 +26,10 @@ macro_rules! route {
 
             fn hostnames(&self) -> &[String] {
                 &self.spec.hostnames
+            }
+
+            fn default_scope(&self) -> Option<&str> {
+                self.spec.use_default_gateways.as_deref()
             }
         }
     };

@@ -55,7 +55,7 @@ impl Failure {
     }
 }
 
-/// The API server's words, and what to do where access rules are in the way. Quotas and admission forbid as well, and say
+/// The API server's words, and what to do where access rules or what cannot change are in the way. Quotas and admission forbid as well, and say
 /// themselves what they mean.
 fn advised(status: &kube::core::Status) -> String {
     let said = &status.message;
@@ -63,6 +63,9 @@ fn advised(status: &kube::core::Status) -> String {
         return format!(
             "not permitted; add this verb and resource to the Roles and ClusterRoles of the controller ({said})"
         );
+    }
+    if status.code == 422 && said.contains("spec.clusterIP") && said.contains("may not change") {
+        return format!("the Service must be made anew for another address; delete it to have that ({said})");
     }
     said.clone()
 }

@@ -84,8 +84,9 @@ fn strings(value: &Value) -> impl Iterator<Item = String> {
 
 fn addresses(service: &Value, hosts: &BTreeSet<String>) -> Vec<(AddressKind, String)> {
     let spec = &service["spec"];
+    let own: Vec<String> = strings(&spec["clusterIPs"]).filter(|ip| ip != "None").collect();
     let external = strings(&spec["externalIPs"]).map(|ip| (AddressKind::Ip, ip));
-    match spec["type"].as_str() {
+    let mut addresses: Vec<_> = match spec["type"].as_str() {
         Some("LoadBalancer") => ingress(service).chain(external).collect(),
         Some("NodePort") => {
             let external: Vec<_> = external.collect();
@@ -95,8 +96,10 @@ fn addresses(service: &Value, hosts: &BTreeSet<String>) -> Vec<(AddressKind, Str
                 external
             }
         }
-        _ => strings(&spec["clusterIPs"]).filter(|ip| ip != "None").map(|ip| (AddressKind::Ip, ip)).collect(),
-    }
+        _ => own.iter().map(|ip| (AddressKind::Ip, ip.clone())).collect(),
+    };
+    addresses.extend(own.into_iter().map(|ip| (AddressKind::ClusterIp, ip)));
+    addresses
 }
 
 fn ingress(service: &Value) -> impl Iterator<Item = (AddressKind, String)> {

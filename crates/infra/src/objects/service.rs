@@ -1,6 +1,7 @@
 //! The Service of a fleet.
 
 use gatehouse_api::types::envoyproxy::{IpFamily, KubernetesService};
+use gatehouse_translate::{FleetAddress, Routability};
 use serde_json::{Map, Value, json};
 
 use super::meta::Frame;
@@ -14,7 +15,11 @@ pub(super) fn body(context: &Context<'_>) -> (Frame, Value) {
     let frame = Frame::new(context, Kind::Service, service.name.as_deref())
         .labels(service.labels.as_ref())
         .annotations(service.annotations.as_ref());
-    let kind = service.kind.as_deref().unwrap_or("LoadBalancer");
+    let kind = match &*context.plan.addresses {
+        // Who asks for nothing else is not to be reached from outside, whatever the parameters say.
+        [first, rest @ ..] if [first].into_iter().chain(rest).all(is_inside) => "ClusterIP",
+        _ => service.kind.as_deref().unwrap_or("LoadBalancer"),
+    };
     let mut spec = json!({
         "type": kind,
         "selector": names::selector(&context.plan.fleet),
@@ -62,12 +67,23 @@ fn load_balancer(spec: &mut Map<String, Value>, service: &KubernetesService) {
     set("loadBalancerSourceRanges", ranges.map(|ranges| ranges.clone().into()));
 }
 
-/// Static addresses: the cluster IP of a ClusterIP Service; what a LoadBalancer is asked for; external addresses else.
+fn is_inside(address: &FleetAddress) -> bool {
+    address.routability == Routability::Cluster
+}
+
+/// Static addresses: the cluster IP, if it is to be reached from inside; what a LoadBalancer is asked for; external addresses else.
 /// A load balancer can be asked for one address, so further ones become external.
 fn addresses(spec: &mut Map<String, Value>, context: &Context<'_>, kind: &str) {
     let wanted = context.plan.addresses.iter().filter(|address| *address.kind == *"IPAddress");
-    let mut wanted = wanted.filter_map(|address| address.value.as_deref()).peekable();
+    let (inside, outside): (Vec<_>, Vec<_>) =
+        wanted.filter(|address| address.value.is_some()).partition(|address| is_inside(address));
+    let value = |address: &FleetAddress| address.value.as_deref().map(str::to_owned);
+    if let Some(own) = inside.first() {
+        spec.insert("clusterIP".to_owned(), value(own).into());
+    }
+    let mut wanted = outside.into_iter().filter_map(value).peekable();
     let single = match kind {
+        "ClusterIP" if spec.contains_key("clusterIP") => None,
         "ClusterIP" => Some("clusterIP"),
         "LoadBalancer" if !spec.contains_key("loadBalancerIP") => Some("loadBalancerIP"),
         _ => None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gatehouse_infra::{FleetObjects, Naming, Placement, Problem, Settings, objects};
 use gatehouse_model::{FleetKey, NamespacedName};
-use gatehouse_translate::{FleetAddress, FleetPlan, FleetPort};
+use gatehouse_translate::{FleetAddress, FleetPlan, FleetPort, Routability};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,9 +65,14 @@ fn port(value: &Value) -> FleetPort {
     FleetPort { port, bound: port, udp: protocol == "udp" }
 }
 
+/// `IPAddress 192.0.2.1`, with `Cluster` before it where it is to be reached from inside only; the value may be missing.
 fn address(text: &str) -> FleetAddress {
+    let (routability, text) = match text.strip_prefix("Cluster ") {
+        Some(rest) => (Routability::Cluster, rest),
+        None => (Routability::Default, text),
+    };
     let (kind, value) = text.split_once(' ').unwrap_or((text, ""));
-    FleetAddress { kind: kind.into(), value: (!value.is_empty()).then(|| value.into()) }
+    FleetAddress { kind: kind.into(), value: (!value.is_empty()).then(|| value.into()), routability }
 }
 
 pub(crate) fn cases() -> Vec<PathBuf> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! list (paged) -> changes, then Remove for what vanished -> watch from that version -> changes
-//!      ^------------------------ 410: the version is no longer kept <------'
+//!      ^------- 410: the version is no longer kept; another definition <---'
 //! ```
 //!
 //! Invariants: an API server that is away changes nothing (a failed list removes nothing, a failed watch goes on from the
@@ -39,6 +39,8 @@ use intake::version_of;
 const SILENCE: Duration = Duration::from_secs(90);
 /// A watch that lived for this long was a good one.
 const LIVED: Duration = Duration::from_secs(5);
+/// Between lists, if one that did not comes to an end before its time.
+const PAUSE: Duration = Duration::from_secs(1);
 /// So many refused watches in a row, and the version that they go on from is not believed any more.
 const RELIST_AFTER: u32 = 10;
 /// Events that are handed on as one batch at most.
@@ -80,6 +82,9 @@ enum End {
     Asked,
     /// More objects belong to us than before: list again.
     Relist,
+    /// The API server closed it before its time. A definition that is exchanged ends the watches of its objects: they are
+    /// read by another schema now, which may show fields that the old one hid, and no event tells of that. So list again.
+    Cut,
 }
 
 impl Watcher {
@@ -171,6 +176,13 @@ impl Watcher {
                     }
                 }
                 Ok(End::Closed) => unanswered = 0,
+                Ok(End::Cut) => {
+                    // Whoever ends every watch at once is not asked for everything all the time.
+                    if opened.elapsed() < LIVED {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    return;
+                }
                 Ok(End::Relist) | Err(Error { cause: Cause::Gone, .. }) => return,
                 Err(error) => {
                     if !matches!(error.cause, Cause::Unreachable(_)) {
@@ -250,12 +262,13 @@ impl Watcher {
             Some(question) => Some(self.aim(question).await?),
             None => None,
         };
-        let lifetime = if aim.is_some() { SHORT } else { self.lifetime() };
+        let seconds = if aim.is_some() { SHORT } else { self.lifetime() };
+        let (opened, lifetime) = (Instant::now(), Duration::from_secs(seconds));
         let mut query = self.selection.query();
         query.push(("watch", "true".into()));
         query.push(("allowWatchBookmarks", "true".into()));
         query.push(("resourceVersion", version.clone()));
-        query.push(("timeoutSeconds", lifetime.to_string()));
+        query.push(("timeoutSeconds", seconds.to_string()));
         let query: Vec<_> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let stream = self.api.watch(&self.selection.target(), &query).await?;
         self.well();
@@ -283,6 +296,9 @@ impl Watcher {
                 }
             };
             match batch {
+                Ok(None) if opened.elapsed() < lifetime && self.selection.kind.need != Need::Builtin => {
+                    return Ok(End::Cut);
+                }
                 Err(_) | Ok(None) => return Ok(End::Closed),
                 Ok(Some(events)) => self.events(events, version).await?,
             }

@@ -20,6 +20,7 @@ const TYPES: &[&str] = &[
     "Accepted",
     "AttachedListenerSets",
     "Conflicted",
+    "DefaultGateway",
     "InsecureFrontendValidationMode",
     "OverlappingTLSConfig",
     "Overridden",

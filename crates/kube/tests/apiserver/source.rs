@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use gatehouse_api::Object;
 use gatehouse_kube::source::{Scope, SecretMode, SourceConfig};
-use gatehouse_testkit::apiserver::ApiServer;
+use gatehouse_testkit::apiserver::{ApiServer, Channel, gateway_api_crds};
 use serde_json::json;
 
 use super::follow::{Fact, Follow};
@@ -114,6 +115,58 @@ async fn optional_kind_is_followed_as_its_crd_comes_and_goes() {
     admin.create_crd(&backend_crd()).await;
     admin.create(collection, &backend).await;
     follow.until("the Backend again", |follow| follow.object("Backend", "optional", "b").is_some()).await;
+}
+
+#[tokio::test]
+async fn a_definition_that_is_exchanged_shows_what_the_old_one_hid() {
+    let server = ApiServer::start().await.expect("an API server");
+    let admin = Admin::of(&server);
+    admin.install_crds().await;
+    let own = |channel| {
+        let mut crds = gateway_api_crds(channel).expect("CRDs").into_iter();
+        crds.find(|crd| crd["spec"]["names"]["kind"] == "HTTPRoute").expect("the definition")
+    };
+    let (path, object) = (
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/httproutes.gateway.networking.k8s.io",
+        format!("{}/r", routes("default")),
+    );
+    let exchange = async |channel, hides: bool| {
+        let crd = own(channel);
+        admin.patch(path, &json!({ "metadata": { "annotations": crd["metadata"]["annotations"] }, "spec": crd["spec"] })).await;
+        eventually("the other definition", async || {
+            let route = admin.try_call(http::Method::GET, &object, &serde_json::Value::Null).await.ok()?;
+            (route["spec"]["rules"][0]["sessionPersistence"].is_null() == hides).then_some(())
+        })
+        .await;
+    };
+    let mut sticky = route("r", "a.example.com");
+    sticky["spec"]["rules"] =
+        json!([{ "sessionPersistence": { "type": "Header", "header": { "name": "x" } } }]);
+    admin.create(&routes("default"), &route("r", "a.example.com")).await;
+    let crd = own(Channel::Experimental);
+    admin
+        .patch(
+            path,
+            &json!({ "metadata": { "annotations": crd["metadata"]["annotations"] }, "spec": crd["spec"] }),
+        )
+        .await;
+    eventually("the field", async || {
+        let written =
+            admin.try_call(http::Method::PATCH, &object, &json!({ "spec": sticky["spec"] })).await.ok()?;
+        written["spec"]["rules"][0]["sessionPersistence"].is_object().then_some(())
+    })
+    .await;
+    exchange(Channel::Standard, true).await;
+
+    let mut follow = Follow::start(api(&server, "admin"), SourceConfig::default());
+    follow.synced().await;
+    let has_field = |follow: &Follow| match follow.object("HTTPRoute", "default", "r") {
+        Some(Object::HTTPRoute(route)) => route.spec.rules[0].session_persistence.is_some(),
+        _ => false,
+    };
+    assert!(!has_field(&follow));
+    exchange(Channel::Experimental, false).await;
+    follow.until("the field", has_field).await;
 }
 
 #[tokio::test]

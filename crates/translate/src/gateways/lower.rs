@@ -12,18 +12,23 @@ use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, Namespac
 use super::{Check, ListenerView, Problem, Speaks};
 use crate::attach::NamespacePolicy;
 use crate::authorities;
+use crate::config::Hosting;
 use crate::grants::GATEWAY_GROUP;
 use crate::names;
-use crate::output::FleetAddress;
+use crate::output::{FleetAddress, Routability};
 
 /// Addresses that a Gateway asks for. One without a value is left to us.
-pub(super) fn addresses(gateway: &Gateway) -> (AddressSet, Option<Problem>) {
+pub(super) fn addresses(gateway: &Gateway, hosting: &Hosting) -> (AddressSet, Option<Problem>) {
     let mut set = Vec::new();
     for address in &gateway.spec.addresses {
         let kind = address.address_type.as_ref().unwrap_or(&AddressType::IpAddress);
         let value = address.value.as_deref().unwrap_or_default();
         if *kind != AddressType::IpAddress {
             let message = format!("spec.addresses: type {kind} is not supported, use IPAddress");
+            return (AddressSet::default(), Some(Problem::new("UnsupportedAddress", message)));
+        }
+        if let Err(why) = routability(address, hosting) {
+            let message = format!("spec.addresses: {why}");
             return (AddressSet::default(), Some(Problem::new("UnsupportedAddress", message)));
         }
         match value.parse::<IpAddr>() {
@@ -40,11 +45,24 @@ pub(super) fn addresses(gateway: &Gateway) -> (AddressSet, Option<Problem>) {
     (AddressSet(set), None)
 }
 
+fn routability(address: &GatewayAddress, hosting: &Hosting) -> Result<Routability, String> {
+    match (address.routability.as_deref().unwrap_or_default(), hosting) {
+        ("", _) => Ok(Routability::Default),
+        ("Cluster", Hosting::Pods) => Ok(Routability::Cluster),
+        ("Cluster", Hosting::Host { .. }) => {
+            Err("routability Cluster is not supported, for there is no cluster; leave it out".to_owned())
+        }
+        (other, _) => Err(format!("routability {other} is not supported, use Cluster or leave it out")),
+    }
+}
+
 /// The addresses as a plan asks for them, in the user's order.
-pub(super) fn wanted_addresses(gateway: &Gateway) -> Vec<FleetAddress> {
+pub(super) fn wanted_addresses(gateway: &Gateway, hosting: &Hosting) -> Vec<FleetAddress> {
     let address = |address: &GatewayAddress| FleetAddress {
         kind: address.address_type.as_ref().unwrap_or(&AddressType::IpAddress).to_string().into(),
         value: address.value.as_deref().filter(|value| !value.is_empty()).map(Arc::from),
+        // What is not supported has no plan.
+        routability: routability(address, hosting).unwrap_or_default(),
     };
     gateway.spec.addresses.iter().map(address).collect()
 }

@@ -33,7 +33,7 @@ impl<'a> Claimant<'a> {
         key: &NamespacedName,
         gateway: &Gateway,
     ) -> Self {
-        let (addresses, _) = lower::addresses(gateway);
+        let (addresses, _) = lower::addresses(gateway, &config.hosting);
         let order = (age(&gateway.metadata), key.clone());
         let ports = gateway.spec.listeners.iter().map(socket).collect();
         Self { facts, classes, config, order, addresses, ports }
@@ -91,7 +91,8 @@ impl<'a> Claimant<'a> {
 
     fn overlaps(&self, reads: &mut Reads, rival: &Gateway) -> bool {
         let class: Arc<str> = rival.spec.gateway_class_name.as_str().into();
-        let (theirs, _) = lower::addresses(rival);
+        // One whose addresses are refused binds nothing.
+        let (theirs, None) = lower::addresses(rival, &self.config.hosting) else { return false };
         matches!(self.classes.get(reads, &class), Some(ClassState::Ours { problem: None, .. }))
             && overlap(&self.addresses, &theirs)
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{parameters_followed, to_json, verdict};
 use crate::backends::backend_problem;
-use crate::config::Config;
+use crate::config::{Config, Hosting};
 use crate::facts::Facts;
 use crate::gateways::{ClassState, Problem};
 use crate::parameters::unheeded;
@@ -22,6 +22,8 @@ const SUPPORTED_FEATURES: &[&str] = &[
     "GRPCRouteRequestHeaderModifier",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayAddressRoutability",
+    "GatewayAddressRoutabilityCluster",
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
@@ -67,6 +69,10 @@ const SUPPORTED_FEATURES: &[&str] = &[
     "UDPRoute",
 ];
 
+/// Those that mean nothing where the proxies run on a host.
+const IN_CLUSTERS: &[&str] =
+    &["GatewayAddressRoutability", "GatewayAddressRoutabilityCluster", "GatewayInfrastructure"];
+
 /// Stage: the status of a GatewayClass; null when it is not ours.
 pub(crate) fn class(
     facts: &Facts,
@@ -87,7 +93,10 @@ pub(crate) fn class(
         parameters_followed(&source.to_string(), None, &unheeded, generation)
     });
     let conditions: Vec<_> = [accepted].into_iter().chain(followed).collect();
-    let features: Vec<_> = SUPPORTED_FEATURES.iter().map(|name| json!({ "name": name })).collect();
+    let supported = SUPPORTED_FEATURES
+        .iter()
+        .filter(|name| config.hosting == Hosting::Pods || !IN_CLUSTERS.contains(name));
+    let features: Vec<_> = supported.map(|name| json!({ "name": name })).collect();
     Some(json!({ "conditions": to_json(&conditions), "supportedFeatures": features }))
 }
 

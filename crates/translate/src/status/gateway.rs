@@ -11,7 +11,7 @@ use crate::authorities;
 use crate::config::Hosting;
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
-use crate::output::FleetState;
+use crate::output::{FleetAddress, FleetState, Routability};
 use crate::parameters::Parameters;
 
 /// Stage: the status of a Gateway; null when it is not ours.
@@ -36,6 +36,11 @@ pub(crate) fn gateway(
     let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
     let programmed = programmed_in_pods(owner_programmed(&all, generation), &pods, view);
     let mut conditions = vec![accepted, programmed];
+    let default = "routes with useDefaultGateways: All attach to this Gateway";
+    conditions.extend(
+        view.is_default
+            .then(|| Condition::new("DefaultGateway", true, "DefaultGateway", default, generation)),
+    );
     if authorities::is_lenient(object) {
         let message = "clients without a valid certificate are served where spec.tls.frontend says AllowInsecureFallback";
         let kind = "InsecureFrontendValidationMode";
@@ -76,11 +81,33 @@ fn addresses(sources: Sources<'_>, view: &GatewayView, pods: &Pods<'_>) -> Optio
         (Hosting::Host { address }, _) if view.addresses.0.is_empty() => vec![ip(address)],
         (Hosting::Host { .. }, _) => view.addresses.0.iter().map(|address| ip(address)).collect(),
         (Hosting::Pods, Pods::Known(state)) => {
-            let known = state.addresses.iter().filter_map(|a| Some((&a.kind, a.value.as_ref()?)));
-            known.map(|(kind, value)| json!({ "type": kind, "value": value })).collect()
+            let shown = |known: &&FleetAddress| known.value.is_some() && asks_for(view, known.routability);
+            state.addresses.iter().filter(shown).map(address).collect()
         }
         (Hosting::Pods, _) => return None,
     })
+}
+
+fn address(known: &FleetAddress) -> Value {
+    let mut json = json!({ "type": known.kind, "value": known.value });
+    // A field of the experimental channel: only who has that can have asked for it.
+    if known.routability != Routability::Default {
+        json["routability"] = known.routability.as_str().into();
+    }
+    json
+}
+
+/// Whether a Gateway is to be reached so; one that asks for no addresses has the default.
+fn asks_for(view: &GatewayView, routability: Routability) -> bool {
+    let mut asked = asked(view).peekable();
+    match asked.peek() {
+        None => routability == Routability::Default,
+        Some(_) => asked.any(|address| address.routability == routability),
+    }
+}
+
+fn asked(view: &GatewayView) -> impl Iterator<Item = &FleetAddress> {
+    view.plan.iter().flat_map(|plan| &plan.addresses)
 }
 
 /// What is known of the pods of a Gateway.
@@ -158,13 +185,13 @@ fn pods_problem(pods: &Pods<'_>, view: &GatewayView) -> Option<Problem> {
         Some(problem) => format!("{what}: {problem}"),
         None => what,
     };
-    let asked = view.plan.iter().flat_map(|plan| &plan.addresses).filter(|asked| asked.value.is_some());
-    let missing: Vec<_> = asked.filter(|asked| !state.addresses.contains(asked)).collect();
-    if let Some(address) = missing.first().and_then(|address| address.value.as_ref()) {
+    let mut missing = asked(view).filter(|asked| asked.value.is_some() && !state.addresses.contains(asked));
+    if let Some(address) = missing.next().and_then(|address| address.value.as_ref()) {
         let what = format!("address {address} of spec.addresses is not assigned");
         return Some(Problem::new(ADDRESS_NOT_USABLE, because(what)));
     }
-    if state.addresses.is_empty() {
+    let lacks = |routability| !state.addresses.iter().any(|known| known.routability == routability);
+    if [Routability::Default, Routability::Cluster].into_iter().any(|r| asks_for(view, r) && lacks(r)) {
         return Some(Problem::new("AddressNotAssigned", because("there is no address yet".to_owned())));
     }
     (!state.ready).then(|| Problem::new("NoResources", because("no proxy is ready".to_owned())))

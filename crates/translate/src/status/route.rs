@@ -9,14 +9,18 @@ use gatehouse_model::status::Condition;
 use serde_json::{Value, json};
 
 use super::{to_json, verdict};
-use crate::attach::{Bindings, ParentBinding};
+use crate::attach::{Bindings, Named, ParentBinding};
 use crate::backends::awaited;
 use crate::config::Config;
-use crate::facts::Facts;
+use crate::facts::{Facts, RouteFact};
 use crate::fragments::{Fragments, FragmentsKey, contexts};
 use crate::gateways::Problem;
+use crate::grants::GATEWAY_GROUP;
 use crate::http::Lowered;
 use crate::names;
+
+/// `status.parents` takes no more (RouteStatus).
+const MOST_PARENTS: usize = 32;
 
 /// What is wrong with a route's rules.
 #[derive(Default)]
@@ -60,18 +64,31 @@ pub(crate) fn route(
     }
     let controller = config.controller_names.first()?;
     let mut parents = Vec::new();
-    for parent in &bound.parents {
+    for parent in bound.parents.iter().take(MOST_PARENTS) {
         let mut conditions = faults.conditions(parent, lowered.unresolved_at(&parent.listeners), generation);
         let refused = faults.refused.clone().map(Programmed::Refused);
         let programmed = refused.or_else(|| backends(facts, reads, parent, lowered));
         conditions.extend(programmed.map(|programmed| programmed.condition(generation)));
         parents.push(json!({
-            "parentRef": route.parent_refs().get(parent.reference),
+            "parentRef": reference(route, &parent.reference),
             "controllerName": controller,
             "conditions": to_json(&conditions),
         }));
     }
     Some(json!({ "parents": parents }))
+}
+
+/// As the route wrote it, or as it would have.
+fn reference(route: &RouteFact, named: &Named) -> Value {
+    match named {
+        Named::At(index) => json!(route.parent_refs().get(*index)),
+        Named::ByDefault(gateway) => json!({
+            "group": GATEWAY_GROUP,
+            "kind": "Gateway",
+            "namespace": gateway.namespace,
+            "name": gateway.name,
+        }),
+    }
 }
 
 /// What proxies say of a route, if there is something to say.

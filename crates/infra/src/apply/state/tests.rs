@@ -34,9 +34,13 @@ fn addresses_come_from_what_the_type_of_service_gives() {
     let found = state(&[balanced]);
     assert_eq!(found.addresses, [ip("192.0.2.1"), (AddressKind::Hostname, "lb.example".to_owned())]);
     assert_eq!(found.problems, [""; 0]);
+    let inside = |text: &str| (AddressKind::ClusterIp, text.to_owned());
+    let both = json!({"type": "LoadBalancer", "clusterIPs": ["10.0.0.1"]});
+    let both = state(&[service(both, json!([{"ip": "192.0.2.1"}]))]);
+    assert_eq!(both.addresses, [ip("192.0.2.1"), inside("10.0.0.1")]);
     let cluster =
         state(&[service(json!({"type": "ClusterIP", "clusterIPs": ["10.0.0.1", "fd00::1"]}), json!(null))]);
-    assert_eq!(cluster.addresses, [ip("10.0.0.1"), ip("fd00::1")]);
+    assert_eq!(cluster.addresses, [ip("10.0.0.1"), ip("fd00::1"), inside("10.0.0.1"), inside("fd00::1")]);
     let ready = json!({"hostIP": "172.16.0.1", "conditions": [{"type": "Ready", "status": "True"}]});
     let node = state(&[service(json!({"type": "NodePort"}), json!(null)), pod(ready.clone())]);
     assert_eq!(node.addresses, [ip("172.16.0.1")]);
