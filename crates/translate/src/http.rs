@@ -286,8 +286,12 @@ impl<'a> Lowering<'a> {
     fn tell(&mut self, reads: &mut Reads, reference: &BackendObjectReference, permitted: bool) {
         let Some(target) = backends::target(&self.key.object.namespace, reference) else { return };
         let mut told = Vec::new();
-        if self.protects && target.kind == TargetKind::Service {
-            let policies = backend_tls::told(self.facts, reads, &target.object);
+        if self.protects {
+            let policies = match target.kind {
+                TargetKind::Service => backend_tls::told(self.facts, reads, &target.object),
+                TargetKind::XBackend => backend_tls::misplaced(self.facts, reads, &target),
+                _ => Vec::new(),
+            };
             told.extend(policies.into_iter().map(|(key, outcome)| ((PolicyKind::BackendTls, key), outcome)));
         }
         if matches!(self.key.kind, RouteKind::Http | RouteKind::Grpc) {

@@ -80,6 +80,19 @@ pub(crate) fn told(
     told
 }
 
+/// What policies are told that are for a backend which says itself how TLS is spoken to it.
+pub(crate) fn misplaced(
+    facts: &Facts,
+    reads: &mut Reads,
+    target: &Target,
+) -> Vec<(NamespacedName, Arc<Outcome>)> {
+    let (kind, object) = (target.kind.as_str(), &target.object);
+    let message = format!("{kind} {object} says itself how TLS is spoken to it: use its spec.tls");
+    let outcome = Arc::new(Outcome { problem: Some(Problem::new("Invalid", message)), ..Outcome::default() });
+    let policies = facts.backend_tls_policies.attached(reads, target, &std::collections::BTreeMap::new());
+    policies.into_iter().map(|policy| (policy.key, outcome.clone())).collect()
+}
+
 fn absent(
     facts: &Facts,
     reads: &mut Reads,

@@ -46,16 +46,16 @@ impl Guards {
 
 impl VirtualHosts {
     /// Replaces the filters of a Gateway's listeners.
-    pub(crate) fn set_guards<'g>(
+    pub(crate) fn set_guards(
         &mut self,
         key: &NamespacedName,
         view: Option<&GatewayView>,
-        guard: impl Fn(&ListenerView) -> Option<&'g Arc<Fragment>>,
+        guard: impl Fn(&ListenerView) -> Option<Arc<Fragment>>,
     ) {
         let mut tables = BTreeMap::new();
         for ((port, _), hosts) in view.iter().flat_map(|view| &view.ports) {
             let owners = |of: &dyn Fn(&ListenerView) -> bool| -> Owners {
-                let own = |listener: &ListenerView| guard(listener).filter(|_| of(listener)).cloned();
+                let own = |listener: &ListenerView| if of(listener) { guard(listener) } else { None };
                 hosts.hosts.iter().map(|(host, listener)| (host.clone(), own(listener))).collect()
             };
             if hosts.family == Family::Http {

@@ -1,12 +1,13 @@
 //! Filters of listeners, as they are put before hosts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName};
 
 use super::World;
 use crate::gateways::GatewayState;
-use crate::http::guards::guard;
+use crate::http::guards::{guard, refusing};
 use crate::policies::{Place, Target, TargetKind};
 use crate::uses::User;
 
@@ -24,7 +25,10 @@ impl World {
             let view = stages.gateways.peek(key).and_then(GatewayState::view);
             let guards = &stages.guards;
             hosts.set_guards(key, view.map(|view| &**view), |listener| {
-                guards.peek(&listener.key)?.fragment.as_ref()
+                let known = guards.peek(&listener.key).and_then(|guard| guard.fragment.clone());
+                // As long as it is not known what its filters refer to, nothing passes them by.
+                let filtered = listener.usable() && !listener.filters.is_empty();
+                known.or_else(|| filtered.then(|| Arc::new(refusing(&listener.key))))
             });
         }
     }
