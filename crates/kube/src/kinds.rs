@@ -2,9 +2,9 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
-    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
+    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
+    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
 use serde::de::DeserializeOwned;
 
@@ -64,6 +64,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
     kind::<XTelemetryPolicy>("xtelemetrypolicies", Need::Optional).with_status(),
     kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
+    kind::<ClusterTrustBundle>("clustertrustbundles", Need::Optional).also(&["v1", "v1beta1"]),
 ];
 
 /// Watched by want.
@@ -137,7 +138,11 @@ fn trim(object: &mut Object) {
             keep_label(meta, None);
             meta.labels = labels;
         }
-        Object::Service(_) | Object::Secret(_) | Object::ConfigMap(_) | Object::EnvoyProxy(_) => {
+        Object::Service(_)
+        | Object::Secret(_)
+        | Object::ConfigMap(_)
+        | Object::ClusterTrustBundle(_)
+        | Object::EnvoyProxy(_) => {
             keep_label(object.meta_mut(), None);
         }
         _ => {
