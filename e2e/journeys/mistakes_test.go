@@ -98,7 +98,7 @@ func missingDefinition(t *testing.T, j *journey) {
 	j.kubectl(t, "delete", "crd", definition, "--timeout=1m")
 	// Whatever fails: other tests need it.
 	j.Cleanup(t, func(context.Context) {})
-	j.AwaitLog(t, removed, "the CRD is gone", "EnvoyProxy")
+	j.AwaitLog(t, removed, "the kind is gone", "EnvoyProxy")
 	j.put(t, unlucky(withParameters))
 	j.condition(t, "gateway/unlucky", ".status.conditions", "Accepted", "False", "InvalidParameters")
 	j.message(t, "gateway/unlucky", ".status.conditions", "Accepted", "EnvoyProxy mistakes/unlucky", "does not exist")
