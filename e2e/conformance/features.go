@@ -61,6 +61,7 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
 	features.SupportGatewayRouteHostnameIntersectionPrecedence,
 	features.SupportGatewayStaticAddresses,
+	features.SupportGatewayBackendClientCertificate,
 	features.SupportGatewayFrontendClientCertificateValidation,
 	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback,
 	features.SupportListenerSet,
@@ -95,6 +96,7 @@ var everywhere = sets.New[features.FeatureName](
 
 	features.SupportBackendTLSPolicy,
 	features.SupportBackendTLSPolicySANValidation,
+	features.SupportClusterTrustBundle,
 
 	features.SupportGRPCRouteNamedRouteRule,
 	features.SupportGRPCRouteRequestHeaderModifier,
@@ -116,9 +118,7 @@ const (
 )
 
 var later = map[features.FeatureName]string{
-	features.SupportClusterTrustBundle:              laterIssue,
-	features.SupportGatewayBackendClientCertificate: laterIssue,
-	features.SupportMesh:                            "gatehouse is no mesh",
+	features.SupportMesh: "gatehouse is no mesh",
 }
 
 func withoutCluster() map[features.FeatureName]string {

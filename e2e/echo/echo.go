@@ -8,7 +8,9 @@ package echo
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,6 +37,8 @@ type Config struct {
 	H2CPort  int // 0: do not listen
 	// Certificate makes it speak TLS on HTTPSPort.
 	Certificate *tls.Certificate
+	// ClientCAs sign the certificates that clients must then show; nil: they need none.
+	ClientCAs *x509.CertPool
 	// HTTP2 makes the HTTP port speak HTTP/2 with prior knowledge as well, which the image does not.
 	HTTP2     bool
 	Pod       string
@@ -72,7 +76,12 @@ func describeTLS(state *tls.ConnectionState) *TLS {
 	if state == nil {
 		return nil
 	}
+	var peers []string
+	for _, certificate := range state.PeerCertificates {
+		peers = append(peers, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})))
+	}
 	return &TLS{
+		PeerCertificates:   peers,
 		Version:            tls.VersionName(state.Version),
 		ServerName:         state.ServerName,
 		NegotiatedProtocol: state.NegotiatedProtocol,
@@ -121,6 +130,9 @@ func Start(cfg Config) (*Server, error) {
 
 func (s *Server) serveTLS() error {
 	config := &tls.Config{Certificates: []tls.Certificate{*s.cfg.Certificate}, NextProtos: []string{"http/1.1"}}
+	if s.cfg.ClientCAs != nil {
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, s.cfg.ClientCAs
+	}
 	listener, err := tls.Listen("tcp", net.JoinHostPort(s.cfg.IP, strconv.Itoa(HTTPSPort)), config)
 	if err != nil {
 		return fmt.Errorf("backend %s: %w", s.cfg.Pod, err)

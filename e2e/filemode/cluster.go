@@ -80,7 +80,7 @@ func newCluster(t testing.TB, options Options) (*Cluster, error) {
 		store: c.Store, fail: fail, running: map[key]*pod{},
 		deployments: c.resource("Deployment"), pods: c.resource("Pod"),
 		services: c.resource("Service"), endpointSlices: c.resource("EndpointSlice"),
-		secrets: c.resource("Secret"),
+		secrets: c.resource("Secret"), configMaps: c.resource("ConfigMap"),
 	}
 	c.statuses = &statusWriter{store: c.Store, resources: c.resources, controller: options.Controller}
 	for i := range options.CRDs {

@@ -2,6 +2,7 @@ package filemode
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"sync"
@@ -16,9 +17,9 @@ import (
 // workloads plays kubelet and the Deployment and EndpointSlice controllers: it starts an echo
 // backend for every pod that a Deployment asks for and lists them in EndpointSlices.
 type workloads struct {
-	store                                                *Store
-	deployments, pods, services, endpointSlices, secrets *resource
-	fail                                                 func(error)
+	store                                                            *Store
+	deployments, pods, services, endpointSlices, secrets, configMaps *resource
+	fail                                                             func(error)
 
 	mu      sync.Mutex
 	running map[key]*pod
@@ -102,10 +103,14 @@ func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
 	if err != nil || !mounted {
 		return err
 	}
+	authorities, mounted := w.authorities(deployment)
+	if !mounted {
+		return nil
+	}
 	p := &pod{ip: loopback(podBlock, w.started)}
 	w.started++
 	if err := p.play(deployment, echo.Config{
-		IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort, Certificate: certificate,
+		IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort, Certificate: certificate, ClientCAs: authorities,
 		Pod: k.name, Namespace: k.namespace,
 	}); err != nil {
 		return err
@@ -177,6 +182,27 @@ func (w *workloads) certificate(deployment *unstructured.Unstructured) (pair *tl
 		return &pair, true, nil
 	}
 	return nil, true, nil
+}
+
+// authorities are those of a ConfigMap that a Deployment's pods mount, nil when there is none; without it they do not start.
+func (w *workloads) authorities(deployment *unstructured.Unstructured) (pool *x509.CertPool, mounted bool) {
+	volumes, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "volumes")
+	for _, v := range volumes {
+		volume, _ := v.(map[string]any)
+		name, found, _ := unstructured.NestedString(volume, "configMap", "name")
+		if !found {
+			continue
+		}
+		object, err := w.store.get(key{w.configMaps, deployment.GetNamespace(), name})
+		if err != nil {
+			return nil, false
+		}
+		text, _, _ := unstructured.NestedString(object.Object, "data", "ca.crt")
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM([]byte(text))
+		return pool, true
+	}
+	return nil, true
 }
 
 // personality is the variable that makes the image something else than an HTTP server.

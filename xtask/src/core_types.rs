@@ -10,20 +10,28 @@ use crate::{modules, table::Table};
 
 const FILE: &str = "applyconfigurations/internal/internal.go";
 
-/// Group, version, kind, scope and type name.
-const KINDS: [(&str, &str, &str, bool, &str); 5] = [
-    ("", "v1", "ConfigMap", true, "io.k8s.api.core.v1.ConfigMap"),
-    ("discovery.k8s.io", "v1", "EndpointSlice", true, "io.k8s.api.discovery.v1.EndpointSlice"),
-    ("", "v1", "Namespace", false, "io.k8s.api.core.v1.Namespace"),
-    ("", "v1", "Secret", true, "io.k8s.api.core.v1.Secret"),
-    ("", "v1", "Service", true, "io.k8s.api.core.v1.Service"),
+/// Group, versions, kind, scope and type name. All versions of a kind have the same fields.
+const KINDS: [(&str, &[&str], &str, bool, &str); 6] = [
+    (
+        "certificates.k8s.io",
+        &["v1", "v1beta1"],
+        "ClusterTrustBundle",
+        false,
+        "io.k8s.api.certificates.v1beta1.ClusterTrustBundle",
+    ),
+    ("", &["v1"], "ConfigMap", true, "io.k8s.api.core.v1.ConfigMap"),
+    ("discovery.k8s.io", &["v1"], "EndpointSlice", true, "io.k8s.api.discovery.v1.EndpointSlice"),
+    ("", &["v1"], "Namespace", false, "io.k8s.api.core.v1.Namespace"),
+    ("", &["v1"], "Secret", true, "io.k8s.api.core.v1.Secret"),
+    ("", &["v1"], "Service", true, "io.k8s.api.core.v1.Service"),
 ];
 
 /// Adds all kinds that are Kubernetes' own.
 pub(crate) fn add_all(table: &mut Table) -> Result<()> {
-    for (group, version, kind, namespaced, name) in KINDS {
+    for (group, versions, kind, namespaced, name) in KINDS {
         let root = named(table, name).with_context(|| format!("convert {name}"))?;
-        table.kind(group, kind, namespaced, &[(version.to_owned(), false, root)])?;
+        let versions: Vec<_> = versions.iter().map(|version| ((*version).to_owned(), false, root)).collect();
+        table.kind(group, kind, namespaced, &versions)?;
     }
     Ok(())
 }

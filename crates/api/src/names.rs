@@ -1,6 +1,8 @@
 //! The syntax of Kubernetes' names. Errors are for people: they complete "must be ...".
 
 const SUBDOMAIN: &str = "lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, at most 253 characters";
+const TRUST_BUNDLE: &str = "lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, after the signer's name with \
+     `:` for `/` and a last `:` where it has a signer, at most 253 characters";
 const LABEL: &str =
     "lower-case letters, digits and `-`, beginning and ending with a letter or digit, at most 63 characters";
 const QUALIFIED: &str = "letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit, at most 63 characters, after an \
@@ -43,6 +45,11 @@ fn is_qualified_word(text: &str) -> bool {
 /// An RFC 1123 subdomain.
 pub(crate) fn subdomain(text: &str) -> Result<(), Complaint> {
     ensure(text.len() <= 253 && text.split('.').all(is_label), SUBDOMAIN)
+}
+
+/// A DNS name, after `<signer's domain>:<signer's path>:` where it belongs to a signer.
+pub(crate) fn trust_bundle(text: &str) -> Result<(), Complaint> {
+    ensure(text.len() <= 253 && text.split(':').all(|part| subdomain(part).is_ok()), TRUST_BUNDLE)
 }
 
 /// An RFC 1123 label.

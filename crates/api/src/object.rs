@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
-    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
+    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
+    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy,
 };
 
 /// Which object, over all kinds. The version is no part of it.
@@ -146,6 +146,7 @@ objects!(
     Backend,
     BackendTLSPolicy,
     ClientTrafficPolicy,
+    ClusterTrustBundle,
     ConfigMap,
     EndpointSlice,
     EnvoyProxy,

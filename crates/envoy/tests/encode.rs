@@ -385,6 +385,7 @@ fn clusters_and_endpoints_say_what_they_are() {
         object: "web".into(),
         port: 80,
         protocol: Protocol::H2c,
+        certificate: None,
         tls: None,
         discovery: Discovery::Eds,
         retries: None,

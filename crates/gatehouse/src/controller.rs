@@ -246,6 +246,7 @@ fn translation(config: &ControllerConfig) -> Config {
         ports: PortSource::OnDemand,
         shared_namespace: config.placement == Placement::ControllerNamespace,
         external_names: config.backends.external_names,
+        trust_bundles: false,
         ..Config::default()
     }
 }

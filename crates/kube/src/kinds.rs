@@ -2,9 +2,9 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxy, GRPCRoute, Gateway,
-    GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource, Secret, Service,
-    TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
+    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
+    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy,
 };
 use serde::de::DeserializeOwned;
 
@@ -63,6 +63,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<XBackendTrafficPolicy>("xbackendtrafficpolicies", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
     kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
+    kind::<ClusterTrustBundle>("clustertrustbundles", Need::Optional).also(&["v1", "v1beta1"]),
 ];
 
 /// Watched by want.
@@ -136,7 +137,11 @@ fn trim(object: &mut Object) {
             keep_label(meta, None);
             meta.labels = labels;
         }
-        Object::Service(_) | Object::Secret(_) | Object::ConfigMap(_) | Object::EnvoyProxy(_) => {
+        Object::Service(_)
+        | Object::Secret(_)
+        | Object::ConfigMap(_)
+        | Object::ClusterTrustBundle(_)
+        | Object::EnvoyProxy(_) => {
             keep_label(object.meta_mut(), None);
         }
         _ => {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::listener::SecretName;
+
 /// Name of a cluster: made from the identity of the backend, its protocol and its policy, never from a route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ClusterName(pub Arc<str>);
@@ -105,6 +107,8 @@ pub struct Cluster {
     pub protocol: Protocol,
     /// TLS, if it is spoken over that.
     pub tls: Option<Arc<BackendTls>>,
+    /// The certificate that is shown over TLS.
+    pub certificate: Option<SecretName>,
     /// Where its endpoints come from.
     pub discovery: Discovery,
     /// How many retries there may be; `None`: as many as rules ask for.

@@ -134,6 +134,8 @@ impl ApiServer {
             format!("--tls-private-key-file={}", path("server.key")),
             format!("--token-auth-file={}", path("tokens.csv")),
             "--authorization-mode=RBAC".into(),
+            "--feature-gates=ClusterTrustBundle=true".into(),
+            "--runtime-config=certificates.k8s.io/v1beta1/clustertrustbundles=true".into(),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
             format!("--service-account-key-file={}", path("accounts.pub")),
             format!("--service-account-signing-key-file={}", path("accounts.key")),

@@ -148,6 +148,7 @@ pub fn any_object() -> impl Strategy<Value = Value> {
         3 => service().boxed(),
         3 => slice().boxed(),
         2 => backend().boxed(),
+        2 => backend_tls_policy().boxed(),
         3 => backends::xbackend().boxed(),
         2 => backends::pod().boxed(),
         2 => backends::traffic_policy().boxed(),
@@ -260,6 +261,53 @@ fn listeners() -> impl Strategy<Value = Value> {
     )
 }
 
+/// A reference to authorities in a Secret.
+fn authorities_ref() -> impl Strategy<Value = Value> {
+    certificate_ref().prop_map(|mut reference| {
+        reference["group"] = json!("");
+        reference["kind"] = json!("Secret");
+        reference
+    })
+}
+
+/// `spec.tls` of a Gateway.
+fn gateway_tls() -> impl Strategy<Value = Value> {
+    let mode = select(vec!["AllowValidOnly", "AllowInsecureFallback"]);
+    let validation =
+        (mode, authorities_ref()).prop_map(|(mode, ca)| json!({ "mode": mode, "caCertificateRefs": [ca] }));
+    (weighted(0.3, validation), weighted(0.3, certificate_ref())).prop_map(|(validation, shown)| {
+        let mut tls = json!({});
+        if let Some(validation) = validation {
+            tls["frontend"] = json!({ "default": { "validation": validation } });
+        }
+        if let Some(shown) = shown {
+            tls["backend"] = json!({ "clientCertificateRef": shown });
+        }
+        tls
+    })
+}
+
+fn backend_tls_policy() -> impl Strategy<Value = Value> {
+    let service = |name: &str| json!({ "group": "", "kind": "Service", "name": name });
+    let target = select(vec![
+        service("s-0"),
+        service("s-1"),
+        json!({ "group": "", "kind": "Service", "name": "s-0", "sectionName": "web" }),
+        json!({ "group": ENVOY_GATEWAY, "kind": "Backend", "name": "be-0" }),
+    ]);
+    let authorities = prop_oneof![
+        Just(json!({ "wellKnownCACertificates": "System" })),
+        some_of(SECRETS).prop_map(
+            |name| json!({ "caCertificateRefs": [{ "group": "", "kind": "Secret", "name": name }] })
+        ),
+    ];
+    (meta(&["tls-0", "tls-1"]), target, authorities).prop_map(|(metadata, target, mut validation)| {
+        validation["hostname"] = json!("a.example.com");
+        json!({ "apiVersion": API, "kind": "BackendTLSPolicy", "metadata": metadata,
+            "spec": { "targetRefs": [target], "validation": validation } })
+    })
+}
+
 fn gateway() -> impl Strategy<Value = Value> {
     let addresses = prop_oneof![
         9 => Just(json!([])),
@@ -275,16 +323,19 @@ fn gateway() -> impl Strategy<Value = Value> {
         None => json!({}),
     });
     let class = some_of(&["one", "one", "two"]);
-    let gateway = (meta(&["gw-0", "gw-1"]), class, listeners(), from_namespaces(), addresses, parameters)
-        .prop_map(|(metadata, class, listeners, allowed, addresses, infrastructure)| {
+    let spec = (class, listeners(), from_namespaces(), addresses, parameters, gateway_tls());
+    let gateway = (meta(&["gw-0", "gw-1"]), spec).prop_map(
+        |(metadata, (class, listeners, allowed, addresses, infrastructure, tls))| {
             json!({ "apiVersion": API, "kind": "Gateway", "metadata": metadata, "spec": {
-                    "gatewayClassName": class,
-                    "listeners": listeners,
-                    "allowedListeners": { "namespaces": allowed },
-                    "addresses": addresses,
-                    "infrastructure": infrastructure,
-                } })
-        });
+                "gatewayClassName": class,
+                "listeners": listeners,
+                "allowedListeners": { "namespaces": allowed },
+                "addresses": addresses,
+                "infrastructure": infrastructure,
+                "tls": tls,
+            } })
+        },
+    );
     with_scope("defaultScope", gateway)
 }
 
@@ -558,7 +609,7 @@ fn namespace() -> impl Strategy<Value = Value> {
 }
 
 fn secret() -> impl Strategy<Value = Value> {
-    let pair = |crt: &str, key: &str| json!({ "tls.crt": crt, "tls.key": key });
+    let pair = |crt: &str, key: &str| json!({ "tls.crt": crt, "tls.key": key, "ca.crt": crt });
     let data = select(vec![
         pair(FIRST.0, FIRST.1),
         pair(FIRST.0, FIRST.1),

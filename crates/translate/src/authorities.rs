@@ -1,8 +1,8 @@
 //! Authorities: who signs the certificates of backends and of clients.
 //!
 //! ```text
-//! references (ConfigMap, Secret) --> bundle --> BackendTLSPolicy: part of the cluster
-//!                                         \--> spec.tls.frontend of a Gateway: a secret for each port
+//! references (ConfigMap, Secret, ClusterTrustBundle) --> bundle --> BackendTLSPolicy: part of the cluster
+//!                                                             \--> spec.tls.frontend of a Gateway: a secret for each port
 //! ```
 
 use std::sync::Arc;
@@ -36,6 +36,9 @@ pub(crate) fn held_by(
     GroupKind { group, kind }: GroupKind<'_>,
     key: &NamespacedName,
 ) -> Result<String, Refused> {
+    if is_cluster_wide(group, kind) {
+        return held_by_bundle(facts, reads, &key.name);
+    }
     let invalid = |why: String| Refused::Content(format!("{kind} {key}: {why}"));
     let absent = || invalid("it does not exist".to_owned());
     let text = match (group, kind) {
@@ -56,6 +59,23 @@ pub(crate) fn held_by(
     };
     let text = text.ok_or_else(|| invalid(format!("key {CA_KEY} is missing")))?;
     certificates::authorities(text.as_bytes()).map_err(|why| invalid(format!("{CA_KEY} {why}")))
+}
+
+fn is_cluster_wide(group: &str, kind: &str) -> bool {
+    (group, kind) == ("certificates.k8s.io", "ClusterTrustBundle")
+}
+
+fn held_by_bundle(facts: &Facts, reads: &mut Reads, name: &Arc<str>) -> Result<String, Refused> {
+    if facts.trust_bundles_served.get(reads, &()).is_none() {
+        let message = format!(
+            "caCertificateRefs {name}: the API server has no kind ClusterTrustBundle in certificates.k8s.io/v1 or v1beta1"
+        );
+        return Err(Refused::Kind(message));
+    }
+    let invalid = |why: &str| Refused::Content(format!("ClusterTrustBundle {name}: {why}"));
+    let bundle = facts.trust_bundles.get(reads, name).ok_or_else(|| invalid("it does not exist"))?;
+    let held = certificates::authorities(bundle.spec.trust_bundle.as_bytes());
+    held.map_err(|why| invalid(&format!("trustBundle {why}")))
 }
 
 /// The authorities of several references.
@@ -131,6 +151,10 @@ pub(crate) fn of_clients(
         let namespace = reference.namespace.as_deref().unwrap_or(&key.namespace);
         let object = NamespacedName::new(namespace, reference.name.as_str());
         let to = GroupKind { group: &reference.group, kind: &reference.kind };
+        if is_cluster_wide(to.group, to.kind) && reference.namespace.is_some() {
+            let message = format!("{} {}: it has no namespace, and the reference names one", to.kind, object.name);
+            return Err(Problem::new("InvalidCACertificateRef", message));
+        }
         if !permitted(facts, reads, &key.namespace, from, to, &object) {
             let message = format!(
                 "caCertificateRefs {} {object}: no ReferenceGrant in namespace {namespace} allows it to Gateways of \

@@ -9,20 +9,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatehouse_api::types::{Backend, BackendObjectReference, Service, ServicePort, TransportProtocol};
-use gatehouse_engine::Reads;
+use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::backend::{BackendKind, BackendTls, Cluster, Discovery, Protocol};
+use gatehouse_model::listener::SecretName;
 use gatehouse_model::{NamespacedName, ResourceType, RouteKey, RouteKind, Transport};
 use serde::Serialize;
 
 pub(crate) use endpoints::{Assignment, endpoints, service_address};
 pub(crate) use xbackend::unheeded;
 
+use crate::certificates::KeyPair;
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::Problem;
 use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, GroupKind, permitted, permitted_now};
 use crate::names;
-use crate::output::Resource;
+use crate::output::{Resource, SecretKey};
 use crate::policies::{Outcome, Target, TargetKind, backend_tls, backend_traffic};
 
 /// The group of Envoy Gateway's kinds.
@@ -158,7 +160,9 @@ pub(crate) fn resolve(
     match backend_kind {
         BackendKind::Service => service((facts, config), reads, from, object, reference.port),
         BackendKind::XBackend => xbackend::resolve((facts, config), reads, from, object, reference.port),
-        BackendKind::Backend | BackendKind::Nowhere => backend((facts, config), reads, from.kind, object),
+        BackendKind::Backend | BackendKind::Nowhere => {
+            backend((facts, config), reads, from, object, reference.port)
+        }
     }
 }
 
@@ -204,7 +208,8 @@ fn service(
         return Err(not_found(format!("Service {object} has no {wanted} port {port}")));
     };
     let tls = if from.protects {
-        backend_tls::of_port(facts, reads, &object, found.name.as_deref())?
+        let target = Target { kind: TargetKind::Service, object: object.clone() };
+        backend_tls::of_port(facts, reads, &target, found.name.as_deref())?
     } else {
         None
     };
@@ -230,9 +235,11 @@ fn speaks(protocol: Option<&TransportProtocol>, transport: Transport) -> bool {
 fn backend(
     (facts, config): (&Facts, &Config),
     reads: &mut Reads,
-    route: RouteKind,
+    from: Referrer<'_>,
     object: NamespacedName,
+    port: Option<u16>,
 ) -> Result<ClusterKey, Problem> {
+    let route = from.kind;
     let Some(backend) = facts.backends.get(reads, &object) else {
         return Err(Problem::new("BackendNotFound", format!("Backend {object} does not exist")));
     };
@@ -243,9 +250,15 @@ fn backend(
         let message = format!("Backend {object}: datagrams cannot be sent to a Unix socket");
         return Err(Problem::new("UnsupportedValue", message));
     }
-    let protocol = protocol(route, false, backend.spec.app_protocols.iter().map(String::as_str))
+    let tls = if from.protects {
+        let target = Target { kind: TargetKind::Backend, object: object.clone() };
+        backend_tls::of_port(facts, reads, &target, port.map(|port| port.to_string()).as_deref())?
+    } else {
+        None
+    };
+    let protocol = protocol(route, tls.is_some(), backend.spec.app_protocols.iter().map(String::as_str))
         .map_err(|name| wrong_protocol(route, &format!("Backend {object}"), name))?;
-    Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol, tls: None })
+    Ok(ClusterKey { kind: BackendKind::Backend, object, port: 0, protocol, tls })
 }
 
 /// Why a Backend cannot be used. `Backend` has its own Accepted condition with the same words.
@@ -371,9 +384,31 @@ fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Disco
 
 /// Stage: a cluster's bytes. `None` when its backend is gone.
 pub(crate) fn cluster(
+    sources: (&Facts, &Config),
+    reads: &mut Reads,
+    key: &ClusterKey,
+) -> Option<Arc<Resource>> {
+    encode(sources, reads, key, None)
+}
+
+/// Stage: the same for fleets that show the certificate in this Secret.
+pub(crate) fn cluster_with_certificate(
+    sources: (&Facts, &Config),
+    pairs: &Stage<NamespacedName, KeyPair>,
+    reads: &mut Reads,
+    (key, secret): &(ClusterKey, NamespacedName),
+) -> Option<Arc<Resource>> {
+    // While a Gateway waits for a Secret that is not known, its last one stands here, and may be gone.
+    let usable = matches!(pairs.get(reads, secret), Some(KeyPair::Usable(_)));
+    let secret = usable.then(|| names::secret(&SecretKey::Pair(secret.clone())));
+    encode(sources, reads, key, secret)
+}
+
+fn encode(
     (facts, config): (&Facts, &Config),
     reads: &mut Reads,
     key: &ClusterKey,
+    certificate: Option<SecretName>,
 ) -> Option<Arc<Resource>> {
     let name = names::cluster(key);
     let discovery = discovery(facts, reads, key)?;
@@ -389,6 +424,7 @@ pub(crate) fn cluster(
         port: key.port,
         protocol: key.protocol,
         tls: key.tls.clone(),
+        certificate,
         discovery,
         retries,
         name: name.clone(),

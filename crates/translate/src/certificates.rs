@@ -1,4 +1,4 @@
-//! The certificates of a listener where TLS ends.
+//! Certificates with their keys: those of a listener where TLS ends, and the one that a Gateway shows to backends.
 
 mod check;
 
@@ -45,7 +45,7 @@ pub(crate) fn certificates(
         found.problem = Some(Problem::new("InvalidCertificateRef", "tls.certificateRefs is empty"));
     }
     for reference in references {
-        match resolve(facts, pairs, reads, listener, reference) {
+        match resolve((facts, pairs), reads, Referrer::of(listener), reference) {
             Ok(secret) => found.usable.push(secret),
             Err(problem) => {
                 found.problem.get_or_insert(problem);
@@ -55,45 +55,81 @@ pub(crate) fn certificates(
     Some(Arc::new(found))
 }
 
-fn resolve(
+/// Stage: the certificate that a Gateway shows to backends, if it names one.
+pub(crate) fn shown(
     facts: &Facts,
+    gateways: &Stage<NamespacedName, GatewayState>,
     pairs: &Stage<NamespacedName, KeyPair>,
     reads: &mut Reads,
-    listener: &ListenerView,
+    key: &NamespacedName,
+) -> Option<Shown> {
+    let reference = gateways.get(reads, key)?.view()?.shows.as_ref()?;
+    let from = Referrer {
+        kind: "Gateway",
+        namespace: &key.namespace,
+        field: "tls.backend.clientCertificateRef",
+        invalid: "InvalidClientCertificateRef",
+    };
+    Some(resolve((facts, pairs), reads, from, reference))
+}
+
+/// The Secret with the certificate that is shown to backends, or why there is none.
+pub(crate) type Shown = Result<NamespacedName, Problem>;
+
+/// Who refers to a certificate.
+#[derive(Clone, Copy)]
+struct Referrer<'a> {
+    kind: &'static str,
+    namespace: &'a Arc<str>,
+    field: &'static str,
+    /// The reason for a reference that leads to no certificate.
+    invalid: &'static str,
+}
+
+impl<'a> Referrer<'a> {
+    fn of(listener: &'a ListenerView) -> Self {
+        let kind = match listener.key.owner {
+            ListenerOwner::Gateway => "Gateway",
+            ListenerOwner::ListenerSet(_) => "ListenerSet",
+        };
+        Self {
+            kind,
+            namespace: listener.namespace(),
+            field: "certificateRef",
+            invalid: "InvalidCertificateRef",
+        }
+    }
+}
+
+fn resolve(
+    (facts, pairs): (&Facts, &Stage<NamespacedName, KeyPair>),
+    reads: &mut Reads,
+    from: Referrer<'_>,
     reference: &SecretObjectReference,
 ) -> Result<NamespacedName, Problem> {
+    let Referrer { kind: owner, namespace: own, field, invalid } = from;
     let (group, kind) =
         (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Secret"));
     if (group, kind) != ("", "Secret") {
-        let message =
-            format!("certificateRef {}: kind {kind} of group {group:?} is not a Secret", reference.name);
-        return Err(Problem::new("InvalidCertificateRef", message));
+        let message = format!("{field} {}: kind {kind} of group {group:?} is not a Secret", reference.name);
+        return Err(Problem::new(invalid, message));
     }
-    let namespace = reference.namespace.as_deref().unwrap_or(listener.namespace());
-    let secret = NamespacedName::new(namespace, reference.name.as_str());
-    let owner = match listener.key.owner {
-        ListenerOwner::Gateway => "Gateway",
-        ListenerOwner::ListenerSet(_) => "ListenerSet",
-    };
+    let secret = NamespacedName::new(reference.namespace.as_deref().unwrap_or(own), reference.name.as_str());
     let from = GroupKind { group: GATEWAY_GROUP, kind: owner };
-    if !permitted(facts, reads, listener.namespace(), from, GroupKind { group: "", kind: "Secret" }, &secret)
-    {
+    if !permitted(facts, reads, own, from, GroupKind { group: "", kind: "Secret" }, &secret) {
         let message = format!(
-            "certificateRef {secret}: no ReferenceGrant in namespace {} allows it to {owner}s of namespace {}",
-            secret.namespace,
-            listener.namespace()
+            "{field} {secret}: no ReferenceGrant in namespace {} allows it to {owner}s of namespace {own}",
+            secret.namespace
         );
         return Err(Problem::new("RefNotPermitted", message));
     }
     if facts.secrets.want(reads, &secret).is_none() {
-        return Err(Problem::new("InvalidCertificateRef", format!("Secret {secret} does not exist")));
+        return Err(Problem::new(invalid, format!("Secret {secret} does not exist")));
     }
     match pairs.get(reads, &secret) {
         Some(KeyPair::Usable(_)) => Ok(secret),
-        Some(KeyPair::Unusable(why)) => {
-            Err(Problem::new("InvalidCertificateRef", format!("Secret {secret}: {why}")))
-        }
-        None => Err(Problem::new("InvalidCertificateRef", format!("Secret {secret} does not exist"))),
+        Some(KeyPair::Unusable(why)) => Err(Problem::new(invalid, format!("Secret {secret}: {why}"))),
+        None => Err(Problem::new(invalid, format!("Secret {secret} does not exist"))),
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Config {
     pub shared_namespace: bool,
     /// Services of type `ExternalName` may be backends.
     pub external_names: bool,
+    /// There can be ClusterTrustBundles, as far as is known yet.
+    pub trust_bundles: bool,
 }
 
 impl Default for Config {
@@ -78,6 +80,7 @@ impl Default for Config {
             ports: PortSource::Free,
             shared_namespace: false,
             external_names: true,
+            trust_bundles: true,
         }
     }
 }

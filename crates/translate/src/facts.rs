@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ConfigMap, EndpointSlice, EnvoyProxySpec, GRPCRoute,
-    Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta, ParentReference, Pod, Protocol,
-    ReferenceGrant, Resource, Route, Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend,
-    XBackendTrafficPolicy,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice,
+    EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta,
+    ParentReference, Pod, Protocol, ReferenceGrant, Resource, Route, Secret, Service, TCPRoute, TLSRoute,
+    UDPRoute, XBackend, XBackendTrafficPolicy,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -32,6 +32,8 @@ pub enum Change {
     Selected(PodSelection),
     /// A Secret or ConfigMap was wanted and cannot be read now (only with [`crate::SecretSource::OnDemand`]).
     Forget(ObjectId),
+    /// Whether there can be ClusterTrustBundles at all; [`crate::Config::trust_bundles`] until then.
+    TrustBundles(bool),
 }
 
 /// The pods of a namespace that have all these labels; at least one.
@@ -152,6 +154,9 @@ pub(crate) struct Facts {
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Read as they are wanted, like Secrets.
     pub(crate) config_maps: Table<NamespacedName, Arc<ConfigMap>>,
+    pub(crate) trust_bundles: Table<Arc<str>, Arc<ClusterTrustBundle>>,
+    /// Has an entry while there can be ClusterTrustBundles.
+    pub(crate) trust_bundles_served: Table<(), ()>,
     /// Selections of which every pod has been told; by want, like Secrets.
     pub(crate) selections: Table<PodSelection, ()>,
     /// Labels by namespace; a namespace without an object has only its name label.
@@ -216,6 +221,8 @@ impl Facts {
             ),
             secrets: Table::new(graph, "facts/secrets", secrets),
             config_maps: Table::new(graph, "facts/config_maps", secrets),
+            trust_bundles: Table::new(graph, "facts/trust_bundles", Missing::Absent),
+            trust_bundles_served: Table::new(graph, "facts/trust_bundles_served", Missing::Absent),
             selections: Table::new(graph, "facts/selections", secrets),
             namespaces: Table::new(graph, "facts/namespaces", Missing::Absent),
             grants: Table::new(graph, "facts/grants", Missing::Absent),
@@ -249,6 +256,8 @@ impl Facts {
                 self.config_maps.forget(graph, &key_of(&id));
             }
             Change::Forget(_) | Change::Selected(_) => {}
+            Change::TrustBundles(true) => drop(self.trust_bundles_served.set(graph, (), ())),
+            Change::TrustBundles(false) => drop(self.trust_bundles_served.set_absent(graph, ())),
         }
     }
 
@@ -273,6 +282,7 @@ impl Facts {
             Object::ClientTrafficPolicy(o) => self.client_policies.set(graph, key, Some(o)),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(o) => drop(self.config_maps.set(graph, key, o)),
+            Object::ClusterTrustBundle(o) => drop(self.trust_bundles.set(graph, key.name, o)),
             Object::BackendTLSPolicy(o) => self.backend_tls_policies.set(graph, key, Some(o)),
             Object::Namespace(o) => {
                 self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
@@ -299,6 +309,7 @@ impl Facts {
             "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
+            "ClusterTrustBundle" => drop(self.trust_bundles.set_absent(graph, key.name)),
             "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),
             "ReferenceGrant" => self.set_grant(graph, key, None),
             other => {

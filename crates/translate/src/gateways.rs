@@ -2,13 +2,14 @@
 
 mod conflicts;
 mod lower;
+mod overlaps;
 mod protocol;
 mod rivals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gatehouse_api::types::{Gateway, Listener, ListenerFilter, ListenerTLS};
+use gatehouse_api::types::{Gateway, Listener, ListenerFilter, ListenerTLS, SecretObjectReference};
 use gatehouse_engine::{Reads, SmallMap, Stage};
 use gatehouse_model::{
     AddressSet, FleetKey, Hostname, ListenerKey, ListenerOwner, NamespacedName, PortKey, RouteKind, Transport,
@@ -81,6 +82,8 @@ pub(crate) struct GatewayView {
     pub(crate) parameters: Option<Arc<Parameters>>,
     /// What that means for the configuration; as it last was while parameters cannot be followed.
     pub(crate) settings: Settings,
+    /// The certificate that it shows to backends.
+    pub(crate) shows: Option<SecretObjectReference>,
     /// What its listeners bind.
     pub(crate) addresses: AddressSet,
     /// The Gateway's own listeners in order, then those of its sets, oldest set first.
@@ -142,6 +145,8 @@ pub(crate) struct ListenerView {
     pub(crate) check: Option<Check>,
     /// How its clients are treated.
     pub(crate) clients: Arc<ClientPolicy>,
+    /// Which other listener of the port has a hostname that overlaps, over TLS.
+    pub(crate) overlap: Option<Arc<str>>,
     /// `HostnameConflict` or `ProtocolConflict`.
     pub(crate) conflict: Option<Problem>,
     /// Why it is not accepted for other reasons.
@@ -241,6 +246,7 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
         plan,
         parameters,
         settings,
+        shows: lower::shows(gateway),
         // Pods bind everything that they have; the addresses are those of the Service before them.
         addresses: if in_pods { AddressSet::default() } else { addresses },
         ports,
@@ -313,6 +319,7 @@ fn listeners<'a>(
         });
     }
     let mut all = conflicts::resolve(groups);
+    overlaps::mark(&mut all);
     clients.assign(&mut all);
     Listeners { all: all.into_iter().map(Arc::new).collect(), sets, told: clients.told() }
 }

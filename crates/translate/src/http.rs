@@ -268,7 +268,7 @@ impl<'a> Lowering<'a> {
         let mut told = Vec::new();
         if self.protects {
             let policies = match target.kind {
-                TargetKind::Service => backend_tls::told(self.facts, reads, &target.object),
+                TargetKind::Service | TargetKind::Backend => backend_tls::told(self.facts, reads, &target),
                 TargetKind::XBackend => backend_tls::misplaced(self.facts, reads, &target),
                 _ => Vec::new(),
             };

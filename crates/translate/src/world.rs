@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use crate::attach::{Bindings, Points, Site, bindings};
 use crate::authorities::{GatewayPort, OfClients, of_clients};
 use crate::backends::{Assignment, ClusterKey};
-use crate::certificates::{Certificates, KeyPair, certificates, key_pair};
+use crate::certificates::{Certificates, KeyPair, Shown, certificates, key_pair, shown};
 use crate::config::{Config, Hosting, PortSource, SecretSource};
 use crate::facts::{Change, Facts, PodSelection, age};
 use crate::fragments::{Fragments, FragmentsKey, contexts, fragments};
@@ -52,11 +52,13 @@ pub struct World {
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<User, ClusterKey>,
-    secrets_used: Uses<PortKey, SecretKey>,
+    secrets_used: Uses<SecretUser, SecretKey>,
     /// Derived keys of each source, so that those that vanish are run once more and go.
     listeners_of: Derived<NamespacedName, ListenerKey>,
     ports_of: Derived<NamespacedName, PortKey>,
     checked_ports_of: Derived<NamespacedName, GatewayPort>,
+    showing: Derived<NamespacedName, NamespacedName>,
+    certified_of: Derived<ClusterKey, (ClusterKey, NamespacedName)>,
     /// Of most routes this is the one view that no redirect asks for, and they are not listed.
     contexts_of: Derived<RouteKey, Option<RedirectContext>>,
     fleets: BTreeSet<FleetKey>,
@@ -64,6 +66,8 @@ pub struct World {
     last_settings: FxHashMap<NamespacedName, Settings>,
     /// Fleets that began or ceased to send requests to Services' own addresses since the last settle.
     rerouted: Vec<FleetKey>,
+    /// Fleets that show backends another certificate since the last settle.
+    recertified: Vec<FleetKey>,
     /// From so many bad fragments on it is looked which are still there.
     refused_limit: usize,
     /// Plans handed out.
@@ -82,6 +86,8 @@ struct Stages {
     pairs: Stage<NamespacedName, KeyPair>,
     /// The authorities of the clients of ports where they are checked.
     authorities: Stage<GatewayPort, Arc<OfClients>>,
+    /// What Gateways show to backends, where they show something.
+    shown: Stage<NamespacedName, Shown>,
     certificates: Stage<ListenerKey, Arc<Certificates>>,
     guards: Stage<ListenerKey, Arc<Guard>>,
     ports: Stage<PortKey, PortState>,
@@ -89,6 +95,8 @@ struct Stages {
     lowered: Stage<RouteKey, Arc<Lowered>>,
     fragments: Stage<FragmentsKey, Arc<Fragments>>,
     clusters: Stage<ClusterKey, Arc<Resource>>,
+    /// The same for fleets that show a certificate over TLS.
+    certified_clusters: Stage<(ClusterKey, NamespacedName), Arc<Resource>>,
     endpoints: Stage<ClusterKey, Assignment>,
     /// The same for fleets that send requests to Services' own addresses.
     service_addresses: Stage<ClusterKey, Assignment>,
@@ -110,6 +118,7 @@ impl Stages {
             gateways: Stage::new(graph, "gateways"),
             pairs: Stage::new(graph, "key_pairs"),
             authorities: Stage::new(graph, "authorities"),
+            shown: Stage::new(graph, "certificates/shown"),
             certificates: Stage::new(graph, "certificates"),
             guards: Stage::new(graph, "guards"),
             ports: Stage::new(graph, "ports"),
@@ -117,6 +126,7 @@ impl Stages {
             lowered: Stage::new(graph, "lowered"),
             fragments: Stage::new(graph, "fragments"),
             clusters: Stage::new(graph, "clusters"),
+            certified_clusters: Stage::new(graph, "clusters/certified"),
             endpoints: Stage::new(graph, "endpoints"),
             service_addresses: Stage::new(graph, "service_addresses"),
             class_status: Stage::new(graph, "status/classes"),
@@ -130,6 +140,14 @@ impl Stages {
             xbackend_status: Stage::new(graph, "status/xbackends"),
         }
     }
+}
+
+/// What names secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum SecretUser {
+    Port(PortKey),
+    /// The clusters of a fleet.
+    Clusters(FleetKey),
 }
 
 /// Keys of facts that changed since the last settle.
@@ -158,8 +176,10 @@ impl World {
             PortSource::Free => Missing::Absent,
             PortSource::OnDemand => Missing::Unknown,
         };
+        let mut facts = Facts::new(&mut graph, secrets, ports);
+        facts.apply(&mut graph, Change::TrustBundles(config.trust_bundles));
         Self {
-            facts: Facts::new(&mut graph, secrets, ports),
+            facts,
             stages: Stages::new(&mut graph),
             hosts: VirtualHosts::new(&mut graph),
             points: Points::new(&mut graph),
@@ -172,10 +192,13 @@ impl World {
             listeners_of: Derived::default(),
             ports_of: Derived::default(),
             checked_ports_of: Derived::default(),
+            showing: Derived::default(),
+            certified_of: Derived::default(),
             contexts_of: Derived::default(),
             fleets: BTreeSet::new(),
             last_settings: FxHashMap::default(),
             rerouted: Vec::new(),
+            recertified: Vec::new(),
             refused_limit: quarantine::REMEMBERED,
             plans: HashMap::new(),
             emitted_ports: HashMap::new(),
@@ -248,6 +271,7 @@ impl World {
             && !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
             && !self.stages.guards.holding().any(|listener| listener.gateway == fleet.0)
             && !self.stages.authorities.holding().any(|(gateway, _)| *gateway == fleet.0)
+            && !self.stages.shown.holding().any(|gateway| *gateway == fleet.0)
             && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
     }
 
@@ -308,6 +332,8 @@ impl World {
         self.facts.troubles.take_changed();
         self.facts.pods.take_changed();
         self.facts.config_maps.take_changed();
+        self.facts.trust_bundles.take_changed();
+        self.facts.trust_bundles_served.take_changed();
         self.facts.proxies.take_changed();
         self.facts.selections.take_changed();
     }
@@ -343,6 +369,10 @@ impl World {
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
         stages.authorities.settle(graph, |reads, key| of_clients(facts, &stages.gateways, reads, key));
+        stages.shown.settle(graph, |reads, key| shown(facts, &stages.gateways, &stages.pairs, reads, key));
+        for key in unique(self.stages.shown.take_changed()) {
+            self.show(FleetKey(key));
+        }
         self.settle_guards(gateways);
     }
 
@@ -359,6 +389,10 @@ impl World {
         let checked = view.iter().flat_map(|v| v.checked_ports().map(|port| (key.clone(), port))).collect();
         for port in renew(&mut self.checked_ports_of, key, checked) {
             self.stages.authorities.mark(&mut self.graph, port);
+        }
+        let shows = view.iter().filter(|view| view.shows.is_some()).map(|_| key.clone()).collect();
+        for gateway in renew(&mut self.showing, key, shows) {
+            self.stages.shown.mark(&mut self.graph, gateway);
         }
         for port in renew(&mut self.ports_of, key, port_keys) {
             self.stages.ports.mark(&mut self.graph, port);

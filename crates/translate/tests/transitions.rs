@@ -456,3 +456,122 @@ fn nothing_passes_a_listeners_filter_by_while_its_server_is_not_known() {
     assert!(scene.world.is_settled(&fleet()));
     assert!(hosts(&scene).iter().all(|host| first(host) != 500), "{:#?}", hosts(&scene));
 }
+
+/// A backend over TLS, and a Gateway that shows it the certificate in this Secret.
+fn shown(scene: &Scene, secret: &str) -> Vec<Value> {
+    let api = "gateway.networking.k8s.io/v1";
+    let mut gateway = scene.document("Gateway");
+    gateway["spec"]["tls"] = json!({ "backend": { "clientCertificateRef": { "name": secret } } });
+    vec![
+        gateway,
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "secure" },
+            "spec": { "ports": [{ "port": 443 }] } }),
+        json!({ "apiVersion": api, "kind": "BackendTLSPolicy", "metadata": { "name": "secure" }, "spec": {
+            "targetRefs": [{ "group": "", "kind": "Service", "name": "secure" }],
+            "validation": { "hostname": "a.example.com", "wellKnownCACertificates": "System" } } }),
+        scene.edited("HTTPRoute", "/spec/rules/0/backendRefs/0", json!({ "name": "secure", "port": 443 })),
+    ]
+}
+
+#[test]
+fn cluster_that_waits_for_a_certificate_names_none_that_is_gone() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    let (mut pair, _) = pair_and_authorities();
+    pair["metadata"]["name"] = json!("old");
+    scene.put(pair.clone());
+    for document in shown(&scene, "old") {
+        scene.put(document);
+    }
+    scene.settle();
+    assert!(scene.has(ResourceType::Secret) && scene.world.is_settled(&fleet()));
+    assert_eq!(scene.picture.dangling(), Vec::<String>::new());
+    scene.put(shown(&scene, "unknown").remove(0));
+    scene.settle();
+    assert!(scene.has(ResourceType::Secret), "the last certificate is shown meanwhile");
+    assert!(!scene.world.is_settled(&fleet()));
+    scene.world.apply(Change::Remove(objects::written(pair).key()));
+    scene.settle();
+    assert!(!scene.has(ResourceType::Secret));
+    assert_eq!(scene.picture.dangling(), Vec::<String>::new());
+}
+
+#[test]
+fn gateway_that_shows_nothing_any_more_leaves_nothing_behind() {
+    let mut scene = Scene::new();
+    scene.put(pair_and_authorities().0);
+    let documents = shown(&scene, "cert");
+    for document in &documents[1..] {
+        scene.put(document.clone());
+    }
+    scene.settle();
+    let before = scene.picture.clone();
+    scene.put(documents[0].clone());
+    let outputs = scene.settle();
+    let change = &outputs.fleets[&fleet()];
+    let kinds: Vec<_> = change.upserts.iter().map(|resource| resource.kind).collect();
+    assert_eq!(
+        kinds,
+        [ResourceType::Secret, ResourceType::Cluster],
+        "the one that is over TLS, and no listener"
+    );
+    scene.put(scene.document("Gateway"));
+    scene.settle();
+    assert_eq!(scene.picture, before);
+    scene.put(documents[0].clone());
+    scene.settle();
+    scene.remove("Gateway");
+    scene.settle();
+    scene.put(scene.document("Gateway"));
+    scene.settle();
+    assert_eq!(scene.picture, before);
+}
+
+#[test]
+fn trust_bundles_count_and_are_claimed_while_there_is_such_a_kind() {
+    let mut scene = Scene::new();
+    let mut documents = shown(&scene, "cert");
+    documents[2]["spec"]["validation"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [
+        { "group": "certificates.k8s.io", "kind": "ClusterTrustBundle", "name": "corporate" }] });
+    for document in documents.drain(1..) {
+        scene.put(document);
+    }
+    scene.put(json!({ "apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle",
+        "metadata": { "name": "corporate" },
+        "spec": { "trustBundle": gatehouse_testkit::certificates::FIRST.0 } }));
+    scene.settle();
+    let text = |scene: &Scene, kind: &str| {
+        let found = scene.picture.statuses.iter().find(|(object, _)| object.kind == kind);
+        found.expect("a status").1.to_string()
+    };
+    let told = |scene: &Scene, reason: &str| text(scene, "BackendTLSPolicy").contains(reason);
+    let claimed = |scene: &Scene| text(scene, "GatewayClass").contains("\"ClusterTrustBundle\"");
+    assert!(claimed(&scene) && !told(&scene, "InvalidKind"));
+    let before = scene.picture.clone();
+
+    scene.world.apply(Change::TrustBundles(false));
+    scene.settle();
+    assert!(!claimed(&scene) && told(&scene, "InvalidKind") && told(&scene, "NoValidCACertificate"));
+    scene.world.apply(Change::TrustBundles(true));
+    scene.settle();
+    assert_eq!(scene.picture, before);
+}
+
+#[test]
+fn route_that_waits_for_what_a_policy_names_has_its_status_when_it_is_known() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    scene.remove("HTTPRoute");
+    scene.settle();
+    let mut documents = shown(&scene, "cert").split_off(1);
+    documents[1]["spec"]["validation"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [
+        { "group": "", "kind": "ConfigMap", "name": "ca" }] });
+    for document in documents {
+        scene.put(document);
+    }
+    scene.settle();
+    assert!(!scene.has_status("HTTPRoute"));
+    scene.put(pair_and_authorities().1);
+    scene.settle();
+    assert!(scene.has_status("HTTPRoute") && scene.has_status("BackendTLSPolicy"));
+}

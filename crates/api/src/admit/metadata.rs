@@ -16,9 +16,13 @@ const MAX_ANNOTATIONS: usize = 256 << 10;
 /// What kubectl uses when neither the object nor the user names one.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Kinds whose names are single DNS labels.
-fn is_label_named(kind: &Kind) -> bool {
-    kind.group.is_empty() && matches!(kind.kind.as_str(), "Namespace" | "Service")
+/// Names of most kinds are DNS names, of some single labels; those of bundles begin with their signer's.
+fn rule_of_names(kind: &Kind) -> fn(&str) -> Result<(), Complaint> {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace" | "Service") => names::label,
+        ("certificates.k8s.io", "ClusterTrustBundle") => names::trust_bundle,
+        _ => names::subdomain,
+    }
 }
 
 /// Validates an object's metadata and fills in the namespace: `default` for namespaced kinds, none for the others.
@@ -34,8 +38,7 @@ pub(crate) fn check(kind: &Kind, json: &mut Value, issues: &mut Issues<'_>) {
     };
     match metadata.get("name").and_then(Value::as_str) {
         Some(name) if !name.is_empty() => {
-            let rule = if is_label_named(kind) { names::label } else { names::subdomain };
-            name_like(&path.field("name"), Part::Value, name, rule, issues);
+            name_like(&path.field("name"), Part::Value, name, rule_of_names(kind), issues);
         }
         _ if metadata.contains_key("generateName") => {
             let message = "a file must give its objects names".to_owned();

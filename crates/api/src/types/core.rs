@@ -27,6 +27,30 @@ pub struct ConfigMap {
 }
 resource!(ConfigMap, "", "v1", true);
 
+/// Authorities for the whole cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterTrustBundle {
+    /// Name and the like.
+    #[serde(default)]
+    pub metadata: Meta,
+    /// What it holds.
+    #[serde(default)]
+    pub spec: ClusterTrustBundleSpec,
+}
+resource!(ClusterTrustBundle, "certificates.k8s.io", "v1", false);
+
+/// What a [`ClusterTrustBundle`] holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterTrustBundleSpec {
+    /// Whose authorities they are, if it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer_name: Option<String>,
+    /// Certificates as PEM.
+    #[serde(default)]
+    pub trust_bundle: String,
+}
+
 /// A set of endpoints under one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {

@@ -33,8 +33,8 @@ pub use clienttraffic::{
     ProxyProtocolSettings, TcpClientTimeout, TcpKeepalive, XForwardedFor, unsupported_client_traffic,
 };
 pub use core::{
-    ConfigMap, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, IntOrString, Namespace, Service,
-    ServicePort, ServiceSpec, TargetRef,
+    ClusterTrustBundle, ClusterTrustBundleSpec, ConfigMap, Endpoint, EndpointConditions, EndpointPort,
+    EndpointSlice, IntOrString, Namespace, Service, ServicePort, ServiceSpec, TargetRef,
 };
 pub use enums::*;
 pub use envoyproxy::{EnvoyProxy, EnvoyProxySpec};

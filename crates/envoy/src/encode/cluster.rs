@@ -54,7 +54,7 @@ pub fn cluster(cluster: &Cluster) -> Bytes {
         typed_extension_protocol_options: HashMap::from_iter(protocol_options(cluster.protocol).map(options)),
         load_balancing_policy: Some(least_request()),
         common_lb_config: Some(common_lb_config()),
-        transport_socket: cluster.tls.as_deref().map(|tls| tls::transport_socket(tls, cluster.protocol)),
+        transport_socket: tls::transport_socket(cluster),
         // EDS is the truth about membership: what it drops is gone, whatever a health check still says.
         ignore_health_on_host_removal: true,
         ..discovered(cluster)

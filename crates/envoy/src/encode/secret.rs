@@ -32,7 +32,7 @@ fn secret_of(name: &SecretName, content: tls::secret::Type) -> Bytes {
 }
 
 /// A secret by its name.
-pub(super) fn sds(name: &SecretName) -> tls::SdsSecretConfig {
+pub(in crate::encode) fn sds(name: &SecretName) -> tls::SdsSecretConfig {
     tls::SdsSecretConfig { name: name.0.to_string(), sds_config: Some(ads()) }
 }
 

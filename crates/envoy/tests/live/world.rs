@@ -305,6 +305,7 @@ pub(crate) fn cluster(name: &str, protocol: Protocol) -> Cluster {
         port: 80,
         protocol,
         tls: None,
+        certificate: None,
         discovery: Discovery::Eds,
         retries: None,
     }

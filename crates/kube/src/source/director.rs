@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gatehouse_translate::Change;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -128,7 +129,7 @@ impl Director {
         self.sink.health.clear("discovery");
         for kind in kinds::WATCHED {
             if self.concerns(kind) {
-                self.follow(kind, &served);
+                self.follow(kind, &served).await;
             }
         }
         if self.complete() { self.config.probe_every } else { EAGER.min(self.config.probe_every) }
@@ -138,7 +139,7 @@ impl Director {
         kind.name != "Backend" || self.config.backends
     }
 
-    fn follow(&mut self, kind: &'static Kind, served: &Served) {
+    async fn follow(&mut self, kind: &'static Kind, served: &Served) {
         let id = (kind.group, kind.plural);
         let subject = format!("CRD {}.{}", kind.plural, kind.group);
         match (served.get(&id), self.running.get_mut(&id)) {
@@ -152,9 +153,10 @@ impl Director {
                     tracing::info!(
                         kind = kind.name,
                         version,
-                        "the CRD is there: its objects count from now on"
+                        "the kind is there: its objects count from now on"
                     );
                 }
+                self.tell_served(kind, true).await;
                 let running = self.start(kind, version);
                 self.running.insert(id, running);
             }
@@ -167,12 +169,21 @@ impl Director {
                 } else if let Some(running) = running {
                     let since = *running.missing_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.config.vanish_after {
-                        tracing::info!(kind = kind.name, "the CRD is gone: its objects count no more");
+                        tracing::info!(kind = kind.name, "the kind is gone: its objects count no more");
                         running.withdraw.send_replace(true);
                         self.running.remove(&id);
+                        self.tell_served(kind, false).await;
                     }
                 }
             }
+        }
+    }
+
+    /// Of this kind it counts whether there could be objects: what is claimed depends on it.
+    async fn tell_served(&self, kind: &Kind, served: bool) {
+        if kind.name == "ClusterTrustBundle" {
+            // Whoever does not listen any more ends us.
+            let _ = self.sink.changes.send(SourceEvent::Changes(vec![Change::TrustBundles(served)])).await;
         }
     }
 

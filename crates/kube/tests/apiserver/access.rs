@@ -26,7 +26,16 @@ async fn rights_of_one_namespace_suffice_and_what_is_missing_is_named() {
     admin.create(&routes("rights"), &route("r", "a.example.com")).await;
     admin.create(&secrets("rights"), &secret("s", "1")).await;
     let gateway_api = "gateway.networking.k8s.io";
-    admin.grant("", "limited-classes", &json!([rule(gateway_api, &["gatewayclasses"])])).await;
+    admin
+        .grant(
+            "",
+            "limited-classes",
+            &json!([
+                rule(gateway_api, &["gatewayclasses"]),
+                rule("certificates.k8s.io", &["clustertrustbundles"])
+            ]),
+        )
+        .await;
     let scope = Scope::Namespaces(["rights".to_owned()].into());
     let mut follow = Follow::start(api(server, "limited"), SourceConfig { scope, ..SourceConfig::default() });
     let troubles = follow.health.watch();

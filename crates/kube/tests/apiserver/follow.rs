@@ -32,6 +32,7 @@ pub(super) struct Follow {
     pub(super) removals: u32,
     /// The last question that was answered.
     pub(super) caught_up: u64,
+    pub(super) trust_bundles: bool,
 }
 
 impl Follow {
@@ -51,6 +52,7 @@ impl Follow {
             synced: 0,
             removals: 0,
             caught_up: 0,
+            trust_bundles: false,
         }
     }
 
@@ -90,6 +92,7 @@ impl Follow {
                         Change::Forget(id) => {
                             self.facts.insert(id, Fact::Unknown);
                         }
+                        Change::TrustBundles(served) => self.trust_bundles = served,
                     }
                 }
             }

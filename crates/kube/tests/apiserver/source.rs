@@ -118,6 +118,25 @@ async fn optional_kind_is_followed_as_its_crd_comes_and_goes() {
 }
 
 #[tokio::test]
+async fn trust_bundles_are_read_in_the_version_that_is_served() {
+    let server = shared().await;
+    let admin = Admin::of(server);
+    let mut follow = Follow::start(api(server, "admin"), only("bundles"));
+    follow.synced().await;
+    assert!(follow.trust_bundles, "whether there is such a kind is known by then");
+    let bundle = json!({
+        "apiVersion": "certificates.k8s.io/v1beta1", "kind": "ClusterTrustBundle", "metadata": { "name": "corporate" },
+        "spec": { "trustBundle": gatehouse_testkit::certificates::FIRST.0 },
+    });
+    admin.create("/apis/certificates.k8s.io/v1beta1/clustertrustbundles", &bundle).await;
+    let find = |follow: &Follow| match follow.object("ClusterTrustBundle", "", "corporate") {
+        Some(Object::ClusterTrustBundle(bundle)) => bundle.spec.trust_bundle.contains("BEGIN CERTIFICATE"),
+        _ => false,
+    };
+    follow.until("the bundle", find).await;
+}
+
+#[tokio::test]
 async fn a_definition_that_is_exchanged_shows_what_the_old_one_hid() {
     let server = ApiServer::start().await.expect("an API server");
     let admin = Admin::of(&server);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{
     AddressType, AllowedRoutes, Gateway, GatewayAddress, Listener, ListenerSet, Protocol, RouteGroupKind,
-    TLSMode,
+    SecretObjectReference, TLSMode,
 };
 use gatehouse_model::{AddressSet, Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKind};
 
@@ -67,6 +67,11 @@ pub(super) fn wanted_addresses(gateway: &Gateway, hosting: &Hosting) -> Vec<Flee
     gateway.spec.addresses.iter().map(address).collect()
 }
 
+/// The certificate that backends are shown.
+pub(super) fn shows(gateway: &Gateway) -> Option<SecretObjectReference> {
+    gateway.spec.tls.as_ref()?.backend.as_ref()?.client_certificate_ref.clone()
+}
+
 /// The Gateway's own listeners.
 pub(super) fn own_listeners(key: &NamespacedName, gateway: &Gateway) -> Vec<ListenerView> {
     let generation = gateway.metadata.generation;
@@ -110,6 +115,7 @@ fn listener(
         filters: listener.filters.iter().flat_map(|filters| &filters.requests).cloned().collect(),
         check: (speaks == Speaks::Https).then(|| check(gateway, listener.port)).flatten(),
         clients: Arc::default(),
+        overlap: None,
         conflict: None,
         problem: unsupported(listener),
     }

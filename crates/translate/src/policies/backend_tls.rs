@@ -1,12 +1,13 @@
-//! BackendTLSPolicy: a policy for a port of a Service counts before one for all of them, of equal ones the oldest.
+//! BackendTLSPolicy: a policy for a port of a Service counts before one for all of them, of equal ones the oldest. A port of
+//! Envoy Gateway's `Backend` goes by its number.
 //!
 //! A backend whose policy cannot be followed is no backend: requests fail rather than go out unprotected.
 
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    BackendTLSPolicy, BackendTLSPolicyValidation, LocalObjectReference, PolicyTarget, SubjectAltName,
-    TargetSelector,
+    Backend, BackendEndpoint, BackendTLSPolicy, BackendTLSPolicyValidation, LocalObjectReference,
+    PolicyTarget, SubjectAltName, TargetSelector,
 };
 use gatehouse_engine::Reads;
 use gatehouse_model::NamespacedName;
@@ -30,19 +31,18 @@ impl Policy for BackendTLSPolicy {
     }
 }
 
-fn attached(facts: &Facts, reads: &mut Reads, service: &NamespacedName) -> Vec<Attached<BackendTLSPolicy>> {
-    let target = Target { kind: TargetKind::Service, object: service.clone() };
-    facts.backend_tls_policies.attached(reads, &target, &std::collections::BTreeMap::new())
+fn attached(facts: &Facts, reads: &mut Reads, target: &Target) -> Vec<Attached<BackendTLSPolicy>> {
+    facts.backend_tls_policies.attached(reads, target, &std::collections::BTreeMap::new())
 }
 
-/// TLS to a port of a Service, if a policy asks for it.
+/// TLS to a port of a backend, if a policy asks for it.
 pub(crate) fn of_port(
     facts: &Facts,
     reads: &mut Reads,
-    service: &NamespacedName,
+    target: &Target,
     port: Option<&str>,
 ) -> Result<Option<Arc<BackendTls>>, Problem> {
-    let attached = attached(facts, reads, service);
+    let attached = attached(facts, reads, target);
     let of_port =
         attached.iter().find(|policy| policy.section.is_some() && policy.section.as_deref() == port);
     let Some(policy) = of_port.or_else(|| attached.iter().find(|policy| policy.section.is_none())) else {
@@ -57,13 +57,9 @@ pub(crate) fn of_port(
     }
 }
 
-/// What the policies of a Service are told by a route that names it.
-pub(crate) fn told(
-    facts: &Facts,
-    reads: &mut Reads,
-    service: &NamespacedName,
-) -> Vec<(NamespacedName, Arc<Outcome>)> {
-    let attached = attached(facts, reads, service);
+/// What the policies of a backend are told by a route that names it.
+pub(crate) fn told(facts: &Facts, reads: &mut Reads, target: &Target) -> Vec<(NamespacedName, Arc<Outcome>)> {
+    let attached = attached(facts, reads, target);
     let mut told = Vec::with_capacity(attached.len());
     for (index, policy) in attached.iter().enumerate() {
         let lowered = of_policy(facts, reads, &policy.policy);
@@ -72,7 +68,7 @@ pub(crate) fn told(
             Err(refused) => refused.unresolved.clone(),
         };
         let problem = conflict(&attached, index)
-            .or_else(|| absent(facts, reads, service, policy.section.as_deref()))
+            .or_else(|| absent(facts, reads, target, policy.section.as_deref()))
             .or_else(|| lowered.err().map(|refused| refused.accepted));
         let outcome = Outcome { problem, unresolved, overridden: None };
         told.push((policy.key.clone(), Arc::new(outcome)));
@@ -89,21 +85,28 @@ pub(crate) fn misplaced(
     let (kind, object) = (target.kind.as_str(), &target.object);
     let message = format!("{kind} {object} says itself how TLS is spoken to it: use its spec.tls");
     let outcome = Arc::new(Outcome { problem: Some(Problem::new("Invalid", message)), ..Outcome::default() });
-    let policies = facts.backend_tls_policies.attached(reads, target, &std::collections::BTreeMap::new());
-    policies.into_iter().map(|policy| (policy.key, outcome.clone())).collect()
+    attached(facts, reads, target).into_iter().map(|policy| (policy.key, outcome.clone())).collect()
 }
 
-fn absent(
-    facts: &Facts,
-    reads: &mut Reads,
-    service: &NamespacedName,
-    section: Option<&str>,
-) -> Option<Problem> {
-    let section = section?;
-    let object = facts.services.get(reads, service)?;
-    let named = object.spec.ports.iter().any(|port| port.name.as_deref() == Some(section));
-    let message = format!("Service {service} has no port named {section}");
+fn absent(facts: &Facts, reads: &mut Reads, target: &Target, section: Option<&str>) -> Option<Problem> {
+    let (section, Target { kind, object: key }) = (section?, target);
+    let (named, of) = if *kind == TargetKind::Backend {
+        let backend = facts.backends.get(reads, key)?;
+        (ports(backend).any(|port| port.to_string() == section), "of number")
+    } else {
+        let object = facts.services.get(reads, key)?;
+        (object.spec.ports.iter().any(|port| port.name.as_deref() == Some(section)), "named")
+    };
+    let message = format!("{} {key} has no port {of} {section}", kind.as_str());
     (!named).then(|| Problem::new("TargetNotFound", message))
+}
+
+fn ports(backend: &Backend) -> impl Iterator<Item = u16> {
+    let port = |endpoint: &BackendEndpoint| {
+        let by_name = endpoint.fqdn.as_ref().map(|fqdn| fqdn.port);
+        by_name.or_else(|| endpoint.ip.as_ref().map(|ip| ip.port))
+    };
+    backend.spec.endpoints.iter().filter_map(port)
 }
 
 /// Why what is asked for cannot be done.

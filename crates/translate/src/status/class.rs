@@ -13,10 +13,14 @@ use crate::facts::Facts;
 use crate::gateways::{ClassState, Problem};
 use crate::parameters::unheeded;
 
+/// Claimed only where the API server has the kind.
+const TRUST_BUNDLES: &str = "ClusterTrustBundle";
+
 /// Features of Gateway API v1.7.0 that are built and tested, by their names in the specification, sorted.
 const SUPPORTED_FEATURES: &[&str] = &[
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
+    TRUST_BUNDLES,
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "GRPCRouteRequestHeaderModifier",
@@ -24,6 +28,7 @@ const SUPPORTED_FEATURES: &[&str] = &[
     "GatewayAddressEmpty",
     "GatewayAddressRoutability",
     "GatewayAddressRoutabilityCluster",
+    "GatewayBackendClientCertificate",
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
@@ -93,9 +98,12 @@ pub(crate) fn class(
         parameters_followed(&source.to_string(), None, &unheeded, generation)
     });
     let conditions: Vec<_> = [accepted].into_iter().chain(followed).collect();
-    let supported = SUPPORTED_FEATURES
-        .iter()
-        .filter(|name| config.hosting == Hosting::Pods || !IN_CLUSTERS.contains(name));
+    let trust_bundles = facts.trust_bundles_served.get(reads, &()).is_some();
+    let claimed = |name: &str| match name {
+        TRUST_BUNDLES => trust_bundles,
+        name => config.hosting == Hosting::Pods || !IN_CLUSTERS.contains(&name),
+    };
+    let supported = SUPPORTED_FEATURES.iter().filter(|name| claimed(name));
     let features: Vec<_> = supported.map(|name| json!({ "name": name })).collect();
     Some(json!({ "conditions": to_json(&conditions), "supportedFeatures": features }))
 }

@@ -46,6 +46,7 @@ pub(crate) fn gateway(
         let kind = "InsecureFrontendValidationMode";
         conditions.push(Condition::new(kind, true, "ConfigurationChanged", message, generation));
     }
+    conditions.extend(resolved(sources, reads, view, &own));
     conditions.extend(view.parameters.as_ref().map(|parameters| pods.followed(parameters, generation)));
     let mut status = json!({
         "conditions": to_json(&conditions),
@@ -71,6 +72,24 @@ fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition 
     let accepted = owner_accepted(own, |entry| entry.accepted, generation);
     let served = all.iter().any(|entry| entry.accepted);
     if served { Condition { status: true.into(), ..accepted } } else { accepted }
+}
+
+/// Whether a Gateway's own references resolve, where it has such, with its listeners' in sum.
+fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[Entry]) -> Option<Condition> {
+    view.shows.as_ref()?;
+    let shown = sources.shown.get(reads, &view.fleet.0);
+    if shown.is_none() {
+        // Its Secret is not known yet: the last status stays.
+        reads.hold();
+    }
+    let unresolved = shown.and_then(|shown| shown.as_ref().err().cloned());
+    let listeners = own.iter().filter(|entry| !entry.resolved).count();
+    let of_listeners = || {
+        Problem::new("ListenersNotResolved", format!("not all references of {listeners} listeners resolve"))
+    };
+    let problem = unresolved.or_else(|| (listeners > 0).then(of_listeners));
+    let good = ("ResolvedRefs", "all references resolve");
+    Some(verdict("ResolvedRefs", problem.as_ref(), good, view.generation))
 }
 
 /// `None` while nothing is known of them.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{to_json, verdict};
 use crate::authorities::{GatewayPort, OfClients};
-use crate::certificates::{Certificates, KeyPair};
+use crate::certificates::{Certificates, KeyPair, Shown};
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::gateways::{GatewayView, ListenerView, Problem};
@@ -27,6 +27,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) guards: &'a Stage<ListenerKey, Arc<Guard>>,
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) authorities: &'a Stage<GatewayPort, Arc<OfClients>>,
+    pub(crate) shown: &'a Stage<NamespacedName, Shown>,
     pub(crate) ports: &'a Stage<PortKey, PortState>,
     pub(crate) attached: &'a Tally<RouteKey, Arc<ListenerKey>>,
 }
@@ -87,7 +88,7 @@ impl<'a> Sources<'a> {
         let refused = guard.and_then(|guard| guard.refused.as_ref());
         let problem = listener.conflict.as_ref().or(listener.problem.as_ref());
         let not_accepted = problem.or(untrusting.as_ref()).or(refused);
-        let conditions = [
+        let mut conditions = vec![
             verdict("Accepted", not_accepted, ("Accepted", "the listener is valid"), generation),
             conflicted(listener),
             programmed_condition(&programmed, generation),
@@ -98,6 +99,10 @@ impl<'a> Sources<'a> {
                 generation,
             ),
         ];
+        // It is not set unless it is true.
+        conditions.extend(listener.overlap.clone().map(|message| {
+            Condition::new("OverlappingTLSConfig", true, "OverlappingHostnames", message, generation)
+        }));
         let kinds: Vec<_> =
             listener.kinds.iter().map(|k| json!({ "group": GATEWAY_GROUP, "kind": k.as_str() })).collect();
         let attached = self.attached.count(reads, &listener.key);

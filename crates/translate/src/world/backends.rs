@@ -1,13 +1,17 @@
 //! Clusters and endpoints of the fleets that use them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use gatehouse_model::{FleetKey, ResourceType};
+use gatehouse_model::backend::BackendKind;
+use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
 
-use super::World;
-use crate::backends::{Assignment, ClusterKey, cluster, endpoints, service_address};
+use super::{SecretUser, World, renew};
+use crate::backends::{
+    Assignment, ClusterKey, cluster, cluster_with_certificate, endpoints, service_address,
+};
 use crate::names;
-use crate::output::Outputs;
+use crate::output::{Outputs, Resource, SecretKey};
 
 /// What of a cluster a fleet must be told anew.
 type Dirty = BTreeSet<(FleetKey, ClusterKey, ResourceType)>;
@@ -17,13 +21,20 @@ impl World {
         let mut dirty = self.follow_uses();
         let Self { config, graph, facts, stages, .. } = self;
         stages.clusters.settle(graph, |reads, key| cluster((facts, config), reads, key));
+        let pairs = &stages.pairs;
+        stages
+            .certified_clusters
+            .settle(graph, |reads, key| cluster_with_certificate((facts, config), pairs, reads, key));
         stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
         stages.service_addresses.settle(graph, |reads, key| service_address(facts, reads, key));
-        let edited: BTreeSet<_> = stages.clusters.take_changed().into_iter().collect();
+        let edited = stages.clusters.take_changed().into_iter().map(|key| (key, None));
+        let certified = stages.certified_clusters.take_changed().into_iter();
+        let edited: BTreeSet<_> = edited.chain(certified.map(|(key, secret)| (key, Some(secret)))).collect();
         let moved: BTreeSet<_> = stages.endpoints.take_changed().into_iter().collect();
         let addressed: BTreeSet<_> = stages.service_addresses.take_changed().into_iter().collect();
-        for key in &edited {
+        for (key, secret) in &edited {
             let fleets = self.clusters_used.fleets(key);
+            let fleets = fleets.filter(|fleet| self.shown_to(fleet, key) == secret.as_ref());
             dirty.extend(fleets.map(|fleet| (fleet.clone(), key.clone(), ResourceType::Cluster)));
         }
         for (keys, to_services) in [(&moved, false), (&addressed, true)] {
@@ -49,6 +60,7 @@ impl World {
                 stages.endpoints.forget(graph, &key);
             }
             self.follow_address(&key);
+            self.follow_certificates(&key);
             dirty.insert((fleet.clone(), key.clone(), ResourceType::Cluster));
             dirty.insert((fleet, key, ResourceType::Endpoint));
         }
@@ -59,7 +71,52 @@ impl World {
                 dirty.insert((fleet.clone(), key, ResourceType::Endpoint));
             }
         }
+        for fleet in std::mem::take(&mut self.recertified) {
+            let keys = self.clusters_used.of_fleet(&fleet).filter(|key| key.tls.is_some());
+            for key in keys.cloned().collect::<Vec<_>>() {
+                self.follow_certificates(&key);
+                dirty.insert((fleet.clone(), key, ResourceType::Cluster));
+            }
+        }
         dirty
+    }
+
+    /// A Gateway shows another certificate, or none any more.
+    pub(super) fn show(&mut self, fleet: FleetKey) {
+        let shown = self.stages.shown.peek(&fleet.0).and_then(|shown| shown.as_ref().ok());
+        let uses = shown.map(|secret| (fleet.clone(), SecretKey::Pair(secret.clone())));
+        self.secrets_used.set(&SecretUser::Clusters(fleet.clone()), uses.into_iter().collect());
+        self.recertified.push(fleet);
+    }
+
+    /// The certificate that a fleet shows to a backend. An XBackend says itself what it is shown.
+    fn shown_to(&self, fleet: &FleetKey, key: &ClusterKey) -> Option<&NamespacedName> {
+        key.tls.as_ref().filter(|_| key.kind != BackendKind::XBackend)?;
+        self.stages.shown.peek(&fleet.0)?.as_ref().ok()
+    }
+
+    /// A cluster with a certificate is worked out once for all fleets that show it.
+    fn follow_certificates(&mut self, key: &ClusterKey) {
+        if key.tls.is_none() {
+            return;
+        }
+        let shown = self.clusters_used.fleets(key).filter_map(|fleet| self.shown_to(fleet, key));
+        let wanted: BTreeSet<_> = shown.map(|secret| (key.clone(), secret.clone())).collect();
+        for certified in renew(&mut self.certified_of, key, wanted.clone()) {
+            let Self { graph, stages, .. } = self;
+            if wanted.contains(&certified) {
+                stages.certified_clusters.mark(graph, certified);
+            } else {
+                stages.certified_clusters.forget(graph, &certified);
+            }
+        }
+    }
+
+    fn cluster_for(&self, fleet: &FleetKey, key: &ClusterKey) -> Option<&Arc<Resource>> {
+        match self.shown_to(fleet, key) {
+            Some(secret) => self.stages.certified_clusters.peek(&(key.clone(), secret.clone())),
+            None => self.stages.clusters.peek(key),
+        }
     }
 
     /// The address of a Service is worked out for those fleets only that send requests there.
@@ -76,7 +133,7 @@ impl World {
     fn emit_backends(&self, dirty: Dirty, outputs: &mut Outputs) {
         for (fleet, key, kind) in dirty {
             let resource = match kind {
-                ResourceType::Cluster => self.stages.clusters.peek(&key),
+                ResourceType::Cluster => self.cluster_for(&fleet, &key),
                 _ if self.to_services(&fleet) => {
                     self.stages.service_addresses.peek(&key).and_then(Assignment::listed)
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_model::{FleetKey, ResourceType, RouteKey};
 
-use super::{World, unique};
+use super::{SecretUser, World, unique};
 use crate::backends::may_use;
 use crate::names;
 use crate::output::{Outputs, Resource, SecretKey, Watch, WatchKey};
@@ -28,7 +28,7 @@ impl World {
             let new = self.stages.ports.peek(&key).and_then(PortState::serving).cloned();
             let secrets = new.iter().flat_map(|port| &port.secrets);
             let uses = secrets.map(|secret| (key.fleet.clone(), secret.clone())).collect();
-            self.secrets_used.set(&key, uses);
+            self.secrets_used.set(&SecretUser::Port(key.clone()), uses);
             match new {
                 Some(port) => {
                     out.watches.push((WatchKey::Port(key.clone()), Some(port.watch.clone())));

@@ -51,6 +51,7 @@ impl World {
             guards: &stages.guards,
             pairs: &stages.pairs,
             authorities: &stages.authorities,
+            shown: &stages.shown,
             ports: &stages.ports,
             attached,
         };

@@ -1,9 +1,9 @@
-//! Certificates of clients: who is let in, and who is turned away.
+//! Certificates of clients: who is let in, who is turned away, and what the Gateway itself shows.
 
 use gatehouse_testkit::certificates::{EXPIRED, FIRST, Pair, SECOND};
 use serde_json::{Value, json};
 
-use crate::streams::clients::{Answer, tcp_backend, tls_exchange_as};
+use crate::streams::clients::{Answer, exchange, tcp_backend, tls_backend, tls_exchange_as};
 use crate::streams::{Scene, backend, route, tls, until};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nhost: www.example.com\r\n\r\n";
@@ -97,4 +97,78 @@ async fn lenient_check_asks_for_certificates_and_serves_everybody() {
     scene.settle();
     becomes(&scene, "without a certificate", None, false);
     assert!(!served(&scene, Some(SECOND)) && served(&scene, Some(FIRST)));
+}
+
+/// A Service whose backend speaks TLS, and what it takes to reach it.
+fn protected_backend(scene: &mut Scene) {
+    let port = tls_backend(FIRST, &[("first", FIRST), ("second", SECOND)]);
+    scene.put(json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "secure" },
+        "spec": { "ports": [{ "port": 443 }] } }));
+    scene.put(json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": { "name": "secure", "labels": { "kubernetes.io/service-name": "secure" } },
+        "ports": [{ "port": port }], "endpoints": [{ "addresses": ["127.0.0.1"] }] }));
+    scene.put(authorities(FIRST.0));
+    scene.put(json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy",
+        "metadata": { "name": "secure" }, "spec": {
+            "targetRefs": [{ "group": "", "kind": "Service", "name": "secure" }],
+            "validation": { "hostname": "www.example.com",
+                "caCertificateRefs": [{ "group": "", "kind": "ConfigMap", "name": "ca" }] } } }));
+    scene.put(json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": { "name": "secure" }, "spec": { "parentRefs": [{ "name": "gw" }],
+            "rules": [{ "backendRefs": [{ "name": "secure", "port": 443 }] }] } }));
+}
+
+fn client_pair((chain, key): Pair) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "client" },
+        "stringData": { "tls.crt": chain, "tls.key": key } })
+}
+
+/// Waits until the backend sees this certificate. On the way no request may fail.
+fn backend_sees(scene: &Scene, wanted: &str) {
+    until("the certificate that the backend sees", &Answer::from(wanted), || {
+        match exchange(scene.port, REQUEST.as_bytes()) {
+            Answer::Text(text) if text.starts_with("HTTP/1.1 200") => {
+                Answer::from(text.rsplit("\r\n\r\n").next().unwrap_or_default())
+            }
+            other => panic!("a request failed: {other:?}"),
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateway_shows_its_certificate_to_protected_backends() {
+    let listeners = json!([{ "name": "http", "port": 443, "protocol": "HTTP" }]);
+    let gateway = |tls: Value| {
+        json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": { "name": "gw" },
+            "spec": { "gatewayClassName": "c", "tls": tls, "listeners": listeners } })
+    };
+    let showing = gateway(json!({ "backend": { "clientCertificateRef": { "name": "client" } } }));
+    let mut scene = Scene::start(&listeners);
+    protected_backend(&mut scene);
+    scene.put(route("HTTPRoute", "served", &["served.example.com"], &[("one", 1)]));
+    scene.settle();
+    let ready = "HTTP/1.1 200";
+    until("the backend", &Answer::from(ready), || match exchange(scene.port, REQUEST.as_bytes()) {
+        Answer::Text(text) if text.starts_with(ready) => Answer::from(ready),
+        other => other,
+    });
+    backend_sees(&scene, "nothing");
+
+    scene.put(client_pair(FIRST));
+    scene.put(showing);
+    scene.settle();
+    backend_sees(&scene, "first");
+    scene.put(client_pair(SECOND));
+    scene.settle();
+    backend_sees(&scene, "second");
+    // Without it the backend is asked all the same, and may refuse.
+    scene.put(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "client" } }));
+    scene.settle();
+    backend_sees(&scene, "nothing");
+    scene.put(client_pair(FIRST));
+    scene.settle();
+    backend_sees(&scene, "first");
+    scene.put(gateway(json!({})));
+    scene.settle();
+    backend_sees(&scene, "nothing");
 }

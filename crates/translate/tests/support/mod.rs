@@ -121,8 +121,13 @@ impl Fleet {
                         refer(ResourceType::Secret, &secret);
                     }
                 }
-                ResourceType::Cluster if json["type"] == "EDS" => {
-                    refer(ResourceType::Endpoint, &resource.name);
+                ResourceType::Cluster => {
+                    if json["type"] == "EDS" {
+                        refer(ResourceType::Endpoint, &resource.name);
+                    }
+                    for secret in secrets_of(&json) {
+                        refer(ResourceType::Secret, &secret);
+                    }
                 }
                 ResourceType::Endpoint => refer(ResourceType::Cluster, &resource.name),
                 ResourceType::RouteConfiguration => {
@@ -134,7 +139,7 @@ impl Fleet {
                         wrong.push(format!("{key}: table {} has no virtual host", resource.name));
                     }
                 }
-                ResourceType::Cluster | ResourceType::Secret => {}
+                ResourceType::Secret => {}
             }
         }
         let counted: BTreeSet<_> = self.edges.keys().cloned().collect();

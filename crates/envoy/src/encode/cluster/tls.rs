@@ -10,17 +10,18 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatcher, StringMatcher, string_matcher::MatchPattern,
 };
-use gatehouse_model::backend::{AltName, Authorities, BackendTls, Protocol};
+use gatehouse_model::backend::{AltName, Authorities, Cluster, Protocol};
 
-use crate::encode::any;
+use crate::encode::{any, secret::sds};
 
 /// Where the images of Envoy, and most systems, keep the authorities that they trust.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The authorities are part of the cluster, not a secret beside it: a cluster with others is another cluster, so what
-/// changes them first makes a new one ready and then moves requests over.
-pub(super) fn transport_socket(tls: &BackendTls, protocol: Protocol) -> TransportSocket {
-    let alpn = match protocol {
+/// changes them first makes a new one ready and then moves requests over. What the proxy shows itself is a secret.
+pub(super) fn transport_socket(cluster: &Cluster) -> Option<TransportSocket> {
+    let tls = cluster.tls.as_deref()?;
+    let alpn = match cluster.protocol {
         Protocol::Http1 => Some("http/1.1"),
         Protocol::H2c => Some("h2"),
         // What is spoken is the client's affair.
@@ -40,6 +41,7 @@ pub(super) fn transport_socket(tls: &BackendTls, protocol: Protocol) -> Transpor
                 ..pb::TlsParameters::default()
             }),
             alpn_protocols: alpn.map(str::to_owned).into_iter().collect(),
+            tls_certificate_sds_secret_configs: cluster.certificate.iter().map(sds).collect(),
             validation_context_type: Some(ValidationContextType::ValidationContext(
                 pb::CertificateValidationContext {
                     trusted_ca: Some(DataSource { specifier: Some(trusted), ..DataSource::default() }),
@@ -51,10 +53,10 @@ pub(super) fn transport_socket(tls: &BackendTls, protocol: Protocol) -> Transpor
         }),
         ..pb::UpstreamTlsContext::default()
     };
-    TransportSocket {
+    Some(TransportSocket {
         name: "envoy.transport_sockets.tls".to_owned(),
         config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
-    }
+    })
 }
 
 /// An exact DNS name also accepts a certificate for all names beside it (`*.example.com`).

@@ -9,7 +9,11 @@ use gatehouse_testkit::certificates::Pair;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName, ServerConnection,
+    SignatureScheme, StreamOwned,
+};
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +57,52 @@ pub(crate) fn tcp_backend(name: &str) -> u16 {
     port
 }
 
-/// The same for datagrams.
+/// An HTTP server over TLS that answers one request on each connection with the name of the certificate that its client showed.
+pub(crate) fn tls_backend((chain, key): Pair, known: &[(&'static str, Pair)]) -> u16 {
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(|c| c.expect("PEM")).collect();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_client_cert_verifier(Arc::new(Anybody))
+        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM"))
+        .expect("a pair");
+    let config = Arc::new(config);
+    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+    let known: Arc<Vec<_>> = Arc::new(known.iter().map(|(name, (pem, _))| (*name, der(pem))).collect());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let (config, known) = (config.clone(), known.clone());
+            std::thread::spawn(move || {
+                let connection = ServerConnection::new(config).expect("a server");
+                let mut stream = StreamOwned::new(connection, socket);
+                let mut bytes = [0; 4096];
+                if stream.read(&mut bytes).is_ok_and(|read| read > 0) {
+                    let shown = stream.conn.peer_certificates().and_then(<[_]>::first);
+                    let name = known.iter().find(|(_, certificate)| Some(certificate) == shown);
+                    let name = match (name, shown) {
+                        (Some((name, _)), _) => name,
+                        (None, Some(_)) => "something else",
+                        (None, None) => "nothing",
+                    };
+                    let length = name.len();
+                    // A connection keeps what was shown when it was made.
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{name}"
+                    );
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                }
+            });
+        }
+    });
+    port
+}
+
+/// As [`tcp_backend`], for datagrams.
 pub(super) fn datagram_backend(name: &str) -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = socket.local_addr().expect("an address").port();
@@ -95,7 +144,7 @@ impl Kept {
 }
 
 /// What a new connection is answered to its first bytes.
-pub(super) fn exchange(port: u16, first: &[u8]) -> Answer {
+pub(crate) fn exchange(port: u16, first: &[u8]) -> Answer {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return Answer::Closed };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     if stream.write_all(first).is_err() {
@@ -160,9 +209,50 @@ fn client(name: &str, certificate: Option<Pair>) -> ClientConnection {
     ClientConnection::new(Arc::new(config), name).expect("a client")
 }
 
-/// Who the server is does not matter here.
+/// Who the other side is does not matter here.
 #[derive(Debug)]
 struct Anybody;
+
+impl ClientCertVerifier for Anybody {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
