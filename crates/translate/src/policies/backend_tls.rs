@@ -144,7 +144,8 @@ pub(crate) fn lower(
     if names.is_empty() {
         names.push(AltName::Dns(validation.hostname.as_str().into()));
     }
-    Ok((BackendTls { server_name: validation.hostname.as_str().into(), names, authorities }, unresolved))
+    let server_name = validation.hostname.as_str().into();
+    Ok((BackendTls { server_name, names, authorities, shows: None }, unresolved))
 }
 
 fn alt_name(name: &SubjectAltName) -> Result<AltName, String> {
