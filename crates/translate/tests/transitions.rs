@@ -418,45 +418,6 @@ fn port_is_closed_until_the_authorities_of_its_clients_are_known() {
     assert_eq!(scene.picture, checked);
 }
 
-#[test]
-fn nothing_passes_a_listeners_filter_by_while_its_server_is_not_known() {
-    use gatehouse_translate::{Hosting, PodSelection};
-
-    let config = Config {
-        hosting: Hosting::Pods,
-        assume_programmed: true,
-        secrets: SecretSource::OnDemand,
-        ..Config::default()
-    };
-    let mut scene = Scene::with(config, &SCENE.replace("127.0.0.1", "192.0.2.1"));
-    let hosts = |scene: &Scene| {
-        let fleets = scene.picture.fleets.values();
-        let hosts = fleets
-            .flat_map(|fleet| &fleet.resources)
-            .filter(|((kind, _), _)| *kind == ResourceType::VirtualHost);
-        hosts.map(|(_, host)| support::decode(host)).collect::<Vec<_>>()
-    };
-    let filter = json!({ "type": "ExternalAuth", "externalAuth": { "protocol": "GRPC", "grpc": {},
-        "backendRef": { "group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "x" } } });
-    let listener =
-        json!([{ "name": "http", "port": 80, "protocol": "HTTP", "filters": { "requests": [filter] } }]);
-    scene.put(json!({ "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XBackend", "metadata": { "name": "x" },
-        "spec": { "type": "EndpointSelector", "port": { "number": 80 },
-            "endpointSelector": { "matchLabels": { "app": "x" } } } }));
-    scene.put(scene.edited("Gateway", "/spec/listeners", listener));
-    scene.settle();
-    let first = |host: &Value| host["routes"][0]["direct_response"]["status"].clone();
-    assert!(!scene.world.is_settled(&fleet()) && !hosts(&scene).is_empty());
-    assert!(hosts(&scene).iter().all(|host| first(host) == 500), "{:#?}", hosts(&scene));
-
-    let selection = PodSelection { namespace: "default".into(), labels: [("app".into(), "x".into())].into() };
-    assert_eq!(scene.world.take_pod_wants(), [(selection.clone(), true)]);
-    scene.world.apply(Change::Selected(selection));
-    scene.settle();
-    assert!(scene.world.is_settled(&fleet()));
-    assert!(hosts(&scene).iter().all(|host| first(host) != 500), "{:#?}", hosts(&scene));
-}
-
 /// A backend over TLS, and a Gateway that shows it the certificate in this Secret.
 fn shown(scene: &Scene, secret: &str) -> Vec<Value> {
     let api = "gateway.networking.k8s.io/v1";
@@ -574,4 +535,43 @@ fn route_that_waits_for_what_a_policy_names_has_its_status_when_it_is_known() {
     scene.put(pair_and_authorities().1);
     scene.settle();
     assert!(scene.has_status("HTTPRoute") && scene.has_status("BackendTLSPolicy"));
+}
+
+#[test]
+fn nothing_passes_a_listeners_filter_by_while_its_server_is_not_known() {
+    use gatehouse_translate::{Hosting, PodSelection};
+
+    let config = Config {
+        hosting: Hosting::Pods,
+        assume_programmed: true,
+        secrets: SecretSource::OnDemand,
+        ..Config::default()
+    };
+    let mut scene = Scene::with(config, &SCENE.replace("127.0.0.1", "192.0.2.1"));
+    let hosts = |scene: &Scene| {
+        let fleets = scene.picture.fleets.values();
+        let hosts = fleets
+            .flat_map(|fleet| &fleet.resources)
+            .filter(|((kind, _), _)| *kind == ResourceType::VirtualHost);
+        hosts.map(|(_, host)| support::decode(host)).collect::<Vec<_>>()
+    };
+    let filter = json!({ "type": "ExternalAuth", "externalAuth": { "protocol": "GRPC", "grpc": {},
+        "backendRef": { "group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "x" } } });
+    let listener =
+        json!([{ "name": "http", "port": 80, "protocol": "HTTP", "filters": { "requests": [filter] } }]);
+    scene.put(json!({ "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XBackend", "metadata": { "name": "x" },
+        "spec": { "type": "EndpointSelector", "port": { "number": 80 },
+            "endpointSelector": { "matchLabels": { "app": "x" } } } }));
+    scene.put(scene.edited("Gateway", "/spec/listeners", listener));
+    scene.settle();
+    let first = |host: &Value| host["routes"][0]["direct_response"]["status"].clone();
+    assert!(!scene.world.is_settled(&fleet()) && !hosts(&scene).is_empty());
+    assert!(hosts(&scene).iter().all(|host| first(host) == 500), "{:#?}", hosts(&scene));
+
+    let selection = PodSelection { namespace: "default".into(), labels: [("app".into(), "x".into())].into() };
+    assert_eq!(scene.world.take_pod_wants(), [(selection.clone(), true)]);
+    scene.world.apply(Change::Selected(selection));
+    scene.settle();
+    assert!(scene.world.is_settled(&fleet()));
+    assert!(hosts(&scene).iter().all(|host| first(host) != 500), "{:#?}", hosts(&scene));
 }
