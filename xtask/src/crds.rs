@@ -21,7 +21,7 @@ const GATEWAY_API: [&str; 9] = [
     "tlsroutes",
 ];
 /// Those that are experiments, in a group of their own.
-const GATEWAY_API_X: [&str; 2] = ["xbackends", "xbackendtrafficpolicies"];
+const GATEWAY_API_X: [&str; 3] = ["xbackends", "xbackendtrafficpolicies", "xtelemetrypolicies"];
 /// Those of Envoy Gateway, and where its module keeps them.
 const ENVOY_GATEWAY: [&str; 3] = ["backends", "clienttrafficpolicies", "envoyproxies"];
 const ENVOY_GATEWAY_FOLDER: &str = "charts/gateway-helm/charts/crds/crds/generated";

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
     GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
-    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy,
+    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
 
 /// Which object, over all kinds. The version is no part of it.
@@ -165,6 +165,7 @@ objects!(
     UDPRoute,
     XBackend,
     XBackendTrafficPolicy,
+    XTelemetryPolicy,
 );
 
 impl Object {

@@ -342,6 +342,7 @@ fn settings_of_the_fleet_are_in_every_listener() {
         }],
         connections: ConnectionSettings::default(),
         settings: Arc::new(ListenerSettings {
+            tracing: None,
             family,
             access_logs: vec![
                 log(LogFormat::Default, LogScope::Everything),

@@ -160,6 +160,7 @@ fn api_version(object: &Object) -> Option<&'static str> {
         | Object::TLSRoute(_)
         | Object::TCPRoute(_)
         | Object::UDPRoute(_) => Some("gateway.networking.k8s.io/v1"),
+        Object::XTelemetryPolicy(_) => Some("gateway.networking.x-k8s.io/v1alpha1"),
         Object::Backend(_) | Object::ClientTrafficPolicy(_) => Some("gateway.envoyproxy.io/v1alpha1"),
         Object::XBackend(_) | Object::XBackendTrafficPolicy(_) => {
             Some("gateway.networking.x-k8s.io/v1alpha1")

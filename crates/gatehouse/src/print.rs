@@ -117,6 +117,7 @@ pub(crate) fn tables(page: &ShownPage, now: Timestamp) -> io::Result<()> {
         ("clienttrafficpolicy", policies("ClientTrafficPolicy")),
         ("xbackend", policies("XBackend")),
         ("xbackendtrafficpolicy", policies("XBackendTrafficPolicy")),
+        ("xtelemetrypolicy", policies("XTelemetryPolicy")),
         ("conditions", conditions),
     ];
     let mut out = io::stdout().lock();

@@ -4,7 +4,7 @@ use gatehouse_api::Object;
 use gatehouse_api::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
     GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
-    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy,
+    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
 use serde::de::DeserializeOwned;
 
@@ -62,6 +62,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<XBackend>("xbackends", Need::Optional).with_status(),
     kind::<XBackendTrafficPolicy>("xbackendtrafficpolicies", Need::Optional).with_status(),
     kind::<EnvoyProxy>("envoyproxies", Need::Optional),
+    kind::<XTelemetryPolicy>("xtelemetrypolicies", Need::Optional).with_status(),
     kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
     kind::<ClusterTrustBundle>("clustertrustbundles", Need::Optional).also(&["v1", "v1beta1"]),
 ];

@@ -12,6 +12,7 @@ pub mod l4;
 pub mod listener;
 pub mod resource;
 pub mod status;
+pub mod tracing;
 
 pub use hostname::Hostname;
 pub use key::{

@@ -10,6 +10,7 @@ use crate::client::{ClientSettings, ConnectionSettings};
 use crate::hostname::Hostname;
 use crate::key::{AddressSet, Transport};
 use crate::l4::Forward;
+use crate::tracing::Tracing;
 
 /// Name of an Envoy RouteConfiguration. May contain `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -124,6 +125,8 @@ pub struct ListenerSettings {
     pub family: Option<IpFamily>,
     /// Access logs, in order.
     pub access_logs: Vec<AccessLog>,
+    /// Spans of requests.
+    pub tracing: Option<Arc<Tracing>>,
 }
 
 /// One Envoy listener.

@@ -131,7 +131,7 @@ pub(crate) fn told(world: (&Facts, &Config), reads: &mut Reads, target: &Target)
 pub(crate) struct Referrer<'a> {
     pub(crate) namespace: &'a str,
     /// Its kind, as grants name it.
-    pub(crate) grantee: &'static str,
+    pub(crate) grantee: GroupKind<'static>,
     /// Kind of the route, or of routes that speak to backends as it does.
     pub(crate) kind: RouteKind,
     /// Whether BackendTLSPolicies count.
@@ -154,11 +154,12 @@ pub(crate) fn resolve(
     };
     let namespace = reference.namespace.as_deref().unwrap_or(from.namespace);
     let object = NamespacedName::new(namespace, reference.name.as_str());
-    let route = GroupKind { group: GATEWAY_GROUP, kind: from.grantee };
-    if !permitted(facts, reads, from.namespace, route, GroupKind { group, kind }, &object) {
+    if !permitted(facts, reads, from.namespace, from.grantee, GroupKind { group, kind }, &object) {
         let message = format!(
-            "backendRef {kind} {object}: no ReferenceGrant in namespace {} allows it to {}s of namespace {}",
-            object.namespace, from.grantee, from.namespace
+            "backendRef {kind} {object}: no ReferenceGrant in namespace {} allows it to {} of namespace {}",
+            object.namespace,
+            plural(from.grantee.kind),
+            from.namespace
         );
         return Err(Problem::new("RefNotPermitted", message));
     }
@@ -169,6 +170,10 @@ pub(crate) fn resolve(
             backend((facts, config), reads, from, object, reference.port)
         }
     }
+}
+
+fn plural(kind: &str) -> String {
+    kind.strip_suffix("cy").map_or_else(|| format!("{kind}s"), |stem| format!("{stem}cies"))
 }
 
 /// Whether a route may (still) refer to the backend of a cluster.

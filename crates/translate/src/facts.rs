@@ -7,7 +7,7 @@ use gatehouse_api::types::{
     Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice,
     EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta,
     ParentReference, Pod, Protocol, ReferenceGrant, Resource, Route, Secret, Service, TCPRoute, TLSRoute,
-    UDPRoute, XBackend, XBackendTrafficPolicy,
+    UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
 use gatehouse_api::{Object, ObjectRef};
 use gatehouse_engine::{Graph, Index, Missing, Table};
@@ -150,6 +150,7 @@ pub(crate) struct Facts {
     pub(crate) proxies: Table<NamespacedName, Arc<EnvoyProxySpec>>,
     pub(crate) client_policies: Policies<ClientTrafficPolicy>,
     pub(crate) backend_tls_policies: Policies<BackendTLSPolicy>,
+    pub(crate) telemetry_policies: Policies<XTelemetryPolicy>,
     pub(crate) backend_traffic_policies: Policies<XBackendTrafficPolicy>,
     pub(crate) secrets: Table<NamespacedName, Arc<Secret>>,
     /// Read as they are wanted, like Secrets.
@@ -209,6 +210,14 @@ impl Facts {
                     "facts/backend_tls_policies",
                     "facts/backend_tls_policies_on",
                     "facts/backend_tls_policies_by_label",
+                ],
+            ),
+            telemetry_policies: Policies::new(
+                graph,
+                [
+                    "facts/telemetry_policies",
+                    "facts/telemetry_policies_on",
+                    "facts/telemetry_policies_by_label",
                 ],
             ),
             backend_traffic_policies: Policies::new(
@@ -284,6 +293,7 @@ impl Facts {
             Object::ConfigMap(o) => drop(self.config_maps.set(graph, key, o)),
             Object::ClusterTrustBundle(o) => drop(self.trust_bundles.set(graph, key.name, o)),
             Object::BackendTLSPolicy(o) => self.backend_tls_policies.set(graph, key, Some(o)),
+            Object::XTelemetryPolicy(o) => self.telemetry_policies.set(graph, key, Some(o)),
             Object::Namespace(o) => {
                 self.namespaces.set(graph, key.name, Arc::new(o.metadata.labels.clone()));
             }
@@ -307,6 +317,7 @@ impl Facts {
             "EnvoyProxy" => drop(self.proxies.set_absent(graph, key)),
             "BackendTLSPolicy" => self.backend_tls_policies.set(graph, key, None),
             "ClientTrafficPolicy" => self.client_policies.set(graph, key, None),
+            "XTelemetryPolicy" => self.telemetry_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
             "ClusterTrustBundle" => drop(self.trust_bundles.set_absent(graph, key.name)),

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::duration;
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::Problem;
+use crate::grants::{GATEWAY_GROUP, GroupKind};
 use crate::names;
 use crate::policies::{Outcome, PolicyKey, PolicyKind, TargetKind, backend_tls, backend_traffic, session};
 
@@ -119,7 +120,7 @@ pub(crate) struct Lowering<'a> {
     config: &'a Config,
     key: &'a RouteKey,
     /// The kind that refers to backends, as grants name it.
-    grantee: &'static str,
+    grantee: GroupKind<'static>,
     clusters: BTreeSet<ClusterKey>,
     told: BTreeMap<PolicyKey, Arc<Outcome>>,
     unresolved: Option<Problem>,
@@ -136,7 +137,7 @@ impl<'a> Lowering<'a> {
             facts,
             config,
             key,
-            grantee: key.kind.as_str(),
+            grantee: GroupKind { group: GATEWAY_GROUP, kind: key.kind.as_str() },
             clusters: BTreeSet::new(),
             told: BTreeMap::new(),
             unresolved: None,
@@ -145,6 +146,25 @@ impl<'a> Lowering<'a> {
             protects: matches!(key.kind, RouteKind::Http | RouteKind::Grpc | RouteKind::Tcp),
             rule: 0,
         }
+    }
+
+    /// The same for what is no route and speaks to backends as one does.
+    pub(crate) fn of(
+        (facts, config): (&'a Facts, &'a Config),
+        speaker: &'a RouteKey,
+        grantee: GroupKind<'static>,
+    ) -> Self {
+        Self { grantee, ..Self::new(facts, config, speaker) }
+    }
+
+    /// The cluster of a collector, and what else its reference means.
+    pub(crate) fn collector(
+        mut self,
+        reads: &mut Reads,
+        reference: &BackendObjectReference,
+    ) -> (Option<ClusterName>, Lowered) {
+        let cluster = self.cluster_of(reads, reference, Some(Protocol::H2c)).ok();
+        (cluster, self.with(Vec::new(), None))
     }
 
     fn each<R>(&mut self, rules: &[R], mut lower: impl FnMut(&mut Self, &R) -> Rule) -> Vec<Rule> {

@@ -155,6 +155,7 @@ impl Parameters {
         let listeners = ListenerSettings {
             family: family.and_then(ip_family),
             access_logs: log.map(access_logs).unwrap_or_default(),
+            tracing: None,
         };
         let to_services = in_pods && self.spec.routing_type == Some(RoutingType::Service);
         Settings { listeners: Arc::new(listeners), to_services }

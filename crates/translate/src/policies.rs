@@ -12,6 +12,7 @@ pub(crate) mod backend_tls;
 pub(crate) mod backend_traffic;
 pub(crate) mod client;
 pub(crate) mod session;
+pub(crate) mod telemetry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -206,6 +207,7 @@ pub(crate) struct Outcome {
 pub(crate) enum PolicyKind {
     ClientTraffic,
     BackendTls,
+    Telemetry,
     BackendTraffic,
     /// Not a policy, and told like one.
     XBackend,

@@ -8,7 +8,7 @@ use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::client::ConnectionSettings;
 use gatehouse_model::l4::Forward;
 use gatehouse_model::listener::{
-    ClientCheck, EnvoyListener, FilterChain, Handler, SecretName, TlsTermination,
+    ClientCheck, EnvoyListener, FilterChain, Handler, ListenerSettings, SecretName, TlsTermination,
 };
 use gatehouse_model::{Hostname, ListenerKey, NamespacedName, PortKey, ResourceType};
 
@@ -19,6 +19,7 @@ use crate::facts::Socket;
 use crate::gateways::{Check, Family, GatewayState, GatewayView, ListenerView, PortView, Speaks};
 use crate::names;
 use crate::output::{Resource, SecretKey, Watch};
+use crate::policies::telemetry::Traced;
 use crate::streams::Streams;
 
 pub(crate) use meanwhile::{Emitted, edges};
@@ -59,6 +60,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) authorities: &'a Stage<GatewayPort, Arc<OfClients>>,
     pub(crate) streams: &'a Streams,
+    pub(crate) traced: &'a Stage<NamespacedName, Arc<Traced>>,
 }
 
 /// Port keys of a Gateway.
@@ -90,7 +92,8 @@ pub(crate) fn port(
     Some(if chains.is_empty() {
         PortState::Idle
     } else {
-        PortState::Serving(Arc::new(build(sources.config, key, view, chains, secrets)))
+        let settings = sources.settings(reads, view, &chains);
+        PortState::Serving(Arc::new(build(sources.config, (key, view), settings, chains, secrets)))
     })
 }
 
@@ -137,6 +140,21 @@ fn chains(
 }
 
 impl Sources<'_> {
+    fn settings(
+        self,
+        reads: &mut Reads,
+        view: &GatewayView,
+        chains: &[FilterChain],
+    ) -> Arc<ListenerSettings> {
+        let own = &view.settings.listeners;
+        if chains.iter().all(|chain| !matches!(chain.handler, Handler::Http(_))) {
+            return own.clone();
+        }
+        let traced = self.traced.get(reads, &view.fleet.0);
+        let Some(tracing) = traced.and_then(|traced| traced.tracing.clone()) else { return own.clone() };
+        Arc::new(ListenerSettings { tracing: Some(tracing), ..(**own).clone() })
+    }
+
     fn chains_of(
         self,
         reads: &mut Reads,
@@ -252,8 +270,8 @@ fn https_chain(listener: &ListenerView, tls: TlsTermination) -> FilterChain {
 
 fn build(
     config: &Config,
-    key: &PortKey,
-    view: &GatewayView,
+    (key, view): (&PortKey, &GatewayView),
+    settings: Arc<ListenerSettings>,
     mut chains: Vec<FilterChain>,
     mut secrets: Vec<SecretKey>,
 ) -> Port {
@@ -273,7 +291,7 @@ fn build(
         transport: key.transport,
         tls: family == Some(Family::Tls),
         chains,
-        settings: view.settings.listeners.clone(),
+        settings,
         connections: connections(view, (key.port, key.transport)),
     };
     let listener = Resource::new(ResourceType::Listener, layout.name.clone(), encode(config, &layout));

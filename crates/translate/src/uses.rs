@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 
-use gatehouse_model::{FleetKey, ListenerKey, RouteKey};
+use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, RouteKey};
 use rustc_hash::FxHashMap;
 
 /// Who names backends.
@@ -12,6 +12,8 @@ pub(crate) enum User {
     Route(RouteKey),
     /// A listener by its filters.
     Listener(ListenerKey),
+    /// A Gateway by what it tells of its requests.
+    Gateway(NamespacedName),
 }
 
 /// References of sources (routes, ports) to resources, counted per fleet.

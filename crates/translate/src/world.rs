@@ -7,6 +7,7 @@ mod listeners;
 mod quarantine;
 mod settings;
 mod statuses;
+mod telemetry;
 mod texts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,6 +29,7 @@ use crate::http::guards::Guard;
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, SecretKey};
 use crate::parameters::Settings;
+use crate::policies::telemetry::Traced;
 use crate::policies::{Outcomes, OutcomesOfUsers, Place, PolicyKind, Target, TargetKind};
 use crate::ports::{self, Emitted, PortState};
 use crate::streams::Streams;
@@ -90,6 +92,7 @@ struct Stages {
     shown: Stage<NamespacedName, Shown>,
     certificates: Stage<ListenerKey, Arc<Certificates>>,
     guards: Stage<ListenerKey, Arc<Guard>>,
+    traced: Stage<NamespacedName, Arc<Traced>>,
     ports: Stage<PortKey, PortState>,
     bindings: Stage<RouteKey, Arc<Bindings>>,
     lowered: Stage<RouteKey, Arc<Lowered>>,
@@ -107,6 +110,7 @@ struct Stages {
     backend_status: Stage<NamespacedName, StatusText>,
     client_policy_status: Stage<NamespacedName, StatusText>,
     backend_tls_status: Stage<NamespacedName, StatusText>,
+    telemetry_status: Stage<NamespacedName, StatusText>,
     backend_traffic_status: Stage<NamespacedName, StatusText>,
     xbackend_status: Stage<NamespacedName, StatusText>,
 }
@@ -121,6 +125,7 @@ impl Stages {
             shown: Stage::new(graph, "certificates/shown"),
             certificates: Stage::new(graph, "certificates"),
             guards: Stage::new(graph, "guards"),
+            traced: Stage::new(graph, "traced"),
             ports: Stage::new(graph, "ports"),
             bindings: Stage::new(graph, "bindings"),
             lowered: Stage::new(graph, "lowered"),
@@ -136,6 +141,7 @@ impl Stages {
             backend_status: Stage::new(graph, "status/backends"),
             client_policy_status: Stage::new(graph, "status/client_policies"),
             backend_tls_status: Stage::new(graph, "status/backend_tls_policies"),
+            telemetry_status: Stage::new(graph, "status/telemetry_policies"),
             backend_traffic_status: Stage::new(graph, "status/backend_traffic_policies"),
             xbackend_status: Stage::new(graph, "status/xbackends"),
         }
@@ -162,6 +168,7 @@ struct Changed {
     backends: Vec<NamespacedName>,
     client_policies: Vec<NamespacedName>,
     backend_tls_policies: Vec<NamespacedName>,
+    telemetry_policies: Vec<NamespacedName>,
     backend_traffic_policies: Vec<NamespacedName>,
     xbackends: Vec<NamespacedName>,
 }
@@ -272,6 +279,7 @@ impl World {
         !self.stages.lowered.holding().any(concerns)
             && !self.stages.certificates.holding().any(|listener| listener.gateway == fleet.0)
             && !self.stages.guards.holding().any(|listener| listener.gateway == fleet.0)
+            && !self.stages.traced.holding().any(|gateway| *gateway == fleet.0)
             && !self.stages.authorities.holding().any(|(gateway, _)| *gateway == fleet.0)
             && !self.stages.shown.holding().any(|gateway| *gateway == fleet.0)
             && !self.stages.gateways.holding().any(|gateway| *gateway == fleet.0)
@@ -309,6 +317,7 @@ impl World {
             backends: self.facts.backends.take_changed(),
             client_policies: self.facts.client_policies.all.take_changed(),
             backend_tls_policies: self.facts.backend_tls_policies.all.take_changed(),
+            telemetry_policies: self.facts.telemetry_policies.all.take_changed(),
             backend_traffic_policies: self.facts.backend_traffic_policies.all.take_changed(),
             xbackends: self.facts.xbackends.take_changed(),
         };
@@ -375,6 +384,7 @@ impl World {
         for key in unique(self.stages.shown.take_changed()) {
             self.show(FleetKey(key));
         }
+        self.settle_telemetry(&gateways);
         self.settle_guards(gateways);
     }
 

@@ -538,6 +538,40 @@ fn route_that_waits_for_what_a_policy_names_has_its_status_when_it_is_known() {
 }
 
 #[test]
+fn collector_of_spans_comes_and_goes_with_its_policy() {
+    let mut scene = Scene::new();
+    let before = scene.picture.fleets.clone();
+    let policy = json!({ "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XTelemetryPolicy",
+        "metadata": { "name": "spans" }, "spec": {
+            "targetRefs": [{ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gw" }],
+            "tracing": { "mode": "Enabled", "provider": { "backendRef": { "name": "otel", "port": 4317 } } } } });
+    scene.put(policy.clone());
+    scene.settle();
+    assert_eq!(scene.picture.fleets, before, "nobody to send spans to");
+    let status = |scene: &Scene| {
+        scene.picture.statuses.iter().find(|(o, _)| o.kind == "XTelemetryPolicy").map(|(_, s)| s.to_string())
+    };
+    assert!(status(&scene).expect("a status").contains("BackendNotFound"));
+
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "otel" },
+        "spec": { "ports": [{ "port": 4317 }] } });
+    scene.put(service.clone());
+    let outputs = scene.settle();
+    let change = &outputs.fleets[&fleet()];
+    let kinds: Vec<_> = change.upserts.iter().map(|r| (r.kind, r.interim.is_some())).collect();
+    assert!(kinds.contains(&(ResourceType::Listener, false)), "it waits for the collector: {kinds:?}");
+    assert!(!kinds.iter().any(|(kind, _)| *kind == ResourceType::VirtualHost), "{kinds:?}");
+    assert!(!status(&scene).expect("a status").contains("False"));
+
+    scene.world.apply(Change::Remove(objects::written(service).key()));
+    scene.settle();
+    assert_eq!(scene.picture.fleets, before, "what is gone is named no more");
+    scene.world.apply(Change::Remove(objects::written(policy).key()));
+    scene.settle();
+    assert_eq!((&scene.picture.fleets, status(&scene)), (&before, None));
+}
+
+#[test]
 fn nothing_passes_a_listeners_filter_by_while_its_server_is_not_known() {
     use gatehouse_translate::{Hosting, PodSelection};
 

@@ -21,6 +21,7 @@ mod policy;
 mod reference;
 mod route;
 mod secret;
+mod telemetry;
 mod xbackend;
 mod xbackendtraffic;
 
@@ -67,6 +68,10 @@ pub use route::{
     HeaderConfig, L4RouteRule, L4RouteSpec, Route, SessionPersistence, TCPRoute, TLSRoute, UDPRoute,
 };
 pub use secret::{Secret, SecretBytes};
+pub use telemetry::{
+    AttributeSource, ParentBasedSampling, SpanAttribute, TelemetryMode, TelemetryPolicySpec, TracingConfig,
+    TracingProvider, XTelemetryPolicy,
+};
 pub use xbackend::{EndpointSelector, ExternalHostname, XBackend, XBackendPort, XBackendSpec, XBackendTls};
 pub use xbackendtraffic::{
     RequestRate, RetryBudget, RetryConstraint, XBackendTrafficPolicy, XBackendTrafficPolicySpec,

@@ -6,6 +6,7 @@
 //! the clients of a listener is another matter.
 
 mod clients;
+mod tracing;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -178,6 +179,7 @@ fn connection_manager(
         })),
         http_filters: http_filters(clients),
         access_log: access_log::of_requests(&listener.settings.access_logs),
+        tracing: listener.settings.tracing.as_deref().map(tracing::tracing),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
         ..HttpConnectionManager::default()

@@ -22,5 +22,6 @@ mod rules;
 mod shares;
 mod startup;
 mod tls;
+mod tracing;
 mod transforms;
 mod world;

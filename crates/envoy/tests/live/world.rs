@@ -17,6 +17,7 @@ use gatehouse_model::listener::{
     AccessLog, EnvoyListener, FilterChain, Handler, ListenerSettings, LogFormat, LogScope, SecretName,
     TableName, TlsTermination,
 };
+use gatehouse_model::tracing::Tracing;
 use gatehouse_model::{AddressSet, Hostname, Transport};
 use gatehouse_testkit::echo::{self, Echo, Identity};
 use tempfile::TempDir;
@@ -44,6 +45,8 @@ pub(crate) struct Setup {
     /// What the hosts' requests meet before a route is chosen.
     pub(crate) guard: Vec<Arc<ExternalAuth>>,
     pub(crate) tls: Vec<TlsSite>,
+    /// Spans of requests to the HTTP port.
+    pub(crate) tracing: Option<Arc<Tracing>>,
     /// How clients of the HTTP port are treated.
     pub(crate) clients: Arc<ClientSettings>,
     pub(crate) connections: ConnectionSettings,
@@ -218,7 +221,7 @@ pub(crate) fn encoded_host(table: &TableName, host: &Hostname, routes: &[HttpRou
 }
 
 /// A real Envoy takes every form of access log.
-fn access_logged(directory: &TempDir) -> Arc<ListenerSettings> {
+fn access_logged(directory: &TempDir, tracing: Option<Arc<Tracing>>) -> Arc<ListenerSettings> {
     let path: Arc<str> = directory.path().join(CLIENTS).display().to_string().into();
     let log = |format, scope| AccessLog { path: "/dev/null".into(), format, scope };
     let fields = [("code".into(), "%RESPONSE_CODE%".into()), ("path".into(), "%REQ(:PATH)%".into())];
@@ -231,7 +234,7 @@ fn access_logged(directory: &TempDir) -> Arc<ListenerSettings> {
         },
         log(LogFormat::Json(fields.into()), LogScope::Connections),
     ];
-    Arc::new(ListenerSettings { family: None, access_logs })
+    Arc::new(ListenerSettings { family: None, access_logs, tracing })
 }
 
 fn http_listener(port: u16, setup: &Setup, directory: &TempDir) -> EnvoyListener {
@@ -248,7 +251,7 @@ fn http_listener(port: u16, setup: &Setup, directory: &TempDir) -> EnvoyListener
             handler: Handler::Http(table()),
             clients: setup.clients.clone(),
         }],
-        settings: access_logged(directory),
+        settings: access_logged(directory, setup.tracing.clone()),
         connections: setup.connections.clone(),
     }
 }

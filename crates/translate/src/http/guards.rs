@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::fragments::{Fragment, FragmentId, Origin, Rank};
 use crate::gateways::{GatewayState, ListenerView, Problem};
+use crate::grants::{GATEWAY_GROUP, GroupKind};
 use crate::policies::{Outcome, PolicyKey};
 
 /// What stands before a listener's routes.
@@ -50,7 +51,8 @@ pub(crate) fn guard(
     };
     // The servers are spoken to as an HTTPRoute would.
     let speaker = RouteKey { kind: RouteKind::Http, object: owner.clone() };
-    let lowering = Lowering { grantee: owner_kind(&key.owner), ..Lowering::new(facts, config, &speaker) };
+    let grantee = GroupKind { group: GATEWAY_GROUP, kind: owner_kind(&key.owner) };
+    let lowering = Lowering::of((facts, config), &speaker, grantee);
     Some(Arc::new(lowering.guard(reads, listener)))
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gatehouse_model::listener::{EnvoyListener, FilterChain, Handler};
+use gatehouse_model::listener::{EnvoyListener, FilterChain, Handler, ListenerSettings};
 use gatehouse_model::{Body, Edge, Interim, ResourceType, RouteKey};
 
 use super::{Port, encode};
@@ -43,12 +43,13 @@ impl Emitted {
         let stand_ins = chains.meanwhile(&self.meanwhile, &waiting, allowed);
         let changed = self.port.layout.chains.iter().filter(|old| !new.layout.chains.contains(old));
         let mut had = self.meanwhile.chains.iter().chain(changed);
+        let settings = self.settings_meanwhile(&new);
         if had.any(|old| !stand_ins.contains(old)) {
-            resource.interim = Some(Arc::new(if waiting.is_empty() {
+            resource.interim = Some(Arc::new(if waiting.is_empty() && settings == new.layout.settings {
                 self.meanwhile = new.layout.clone();
                 Interim::Whole
             } else {
-                let layout = EnvoyListener { chains: stand_ins, ..(*new.layout).clone() };
+                let layout = EnvoyListener { chains: stand_ins, settings, ..(*new.layout).clone() };
                 let bytes = encode(config, &layout);
                 let body = Body { version: gatehouse_envoy::version(&bytes), bytes };
                 let clusters = names(&layout).into_keys().cloned().collect();
@@ -58,6 +59,16 @@ impl Emitted {
         }
         self.port = new;
         resource
+    }
+}
+
+impl Emitted {
+    /// Those of before, while the collector of spans is awaited.
+    fn settings_meanwhile(&self, new: &Port) -> Arc<ListenerSettings> {
+        let known = names(&self.meanwhile);
+        let collector = new.layout.settings.tracing.as_ref().map(|tracing| &tracing.cluster.0);
+        let waits = collector.is_some_and(|collector| !known.contains_key(collector));
+        if waits { self.meanwhile.settings.clone() } else { new.layout.settings.clone() }
     }
 }
 
@@ -130,7 +141,8 @@ fn rejecting(chain: &FilterChain) -> FilterChain {
 /// The clusters that a listener names, with how often it does.
 fn names(listener: &EnvoyListener) -> BTreeMap<&Arc<str>, i32> {
     let mut names = BTreeMap::new();
-    for cluster in listener.chains.iter().flat_map(|chain| chain.handler.clusters()) {
+    let collector = listener.settings.tracing.as_ref().map(|tracing| &tracing.cluster);
+    for cluster in listener.chains.iter().flat_map(|chain| chain.handler.clusters()).chain(collector) {
         *names.entry(&cluster.0).or_default() += 1;
     }
     names

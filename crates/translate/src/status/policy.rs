@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::facts::Facts;
 use crate::grants::GATEWAY_GROUP;
 use crate::policies::{
-    Outcome, Outcomes, OutcomesOfUsers, Place, PolicyKey, PolicyKind, backend_traffic, session,
+    Outcome, Outcomes, OutcomesOfUsers, Place, PolicyKey, PolicyKind, backend_traffic, session, telemetry,
 };
 
 /// As many as the schemas allow.
@@ -51,6 +51,25 @@ pub(crate) fn backend_tls(
     let unheeded: Vec<String> = policy.spec.options.keys().map(|name| format!("options.{name}")).collect();
     let generation = policy.metadata.generation;
     let by_place = by_place(outcomes, reads, &(PolicyKind::BackendTls, key.clone()));
+    Some(status(config, MOST_ANCESTORS, by_place.into_iter(), |outcome| {
+        let mut conditions = conditions(outcome, POLICY, generation, &unheeded);
+        conditions.push(resolved(outcome, generation));
+        conditions
+    }))
+}
+
+/// Stage: the status of an XTelemetryPolicy; null when no Gateway of ours is its target.
+pub(crate) fn telemetry(
+    facts: &Facts,
+    config: &Config,
+    outcomes: &OutcomesOfUsers,
+    reads: &mut Reads,
+    key: &NamespacedName,
+) -> Option<Value> {
+    let policy = facts.telemetry_policies.all.get(reads, key)?;
+    let unheeded = telemetry::unheeded(policy);
+    let generation = policy.metadata.generation;
+    let by_place = by_place(outcomes, reads, &(PolicyKind::Telemetry, key.clone()));
     Some(status(config, MOST_ANCESTORS, by_place.into_iter(), |outcome| {
         let mut conditions = conditions(outcome, POLICY, generation, &unheeded);
         conditions.push(resolved(outcome, generation));

@@ -16,7 +16,8 @@ impl World {
         let Self { config, graph, stages, streams, .. } = self;
         let (certificates, pairs) = (&stages.certificates, &stages.pairs);
         let authorities = &stages.authorities;
-        let sources = ports::Sources { config, certificates, pairs, authorities, streams };
+        let traced = &stages.traced;
+        let sources = ports::Sources { config, certificates, pairs, authorities, streams, traced };
         stages.ports.settle(graph, |reads, key| port(sources, &stages.gateways, reads, key));
         self.emit_ports(outputs);
         self.emit_secrets(outputs);

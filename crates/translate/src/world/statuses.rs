@@ -38,6 +38,9 @@ impl World {
         for key in &changed.backend_tls_policies {
             stages.backend_tls_status.mark(graph, key.clone());
         }
+        for key in &changed.telemetry_policies {
+            stages.telemetry_status.mark(graph, key.clone());
+        }
         for key in &changed.backend_traffic_policies {
             stages.backend_traffic_status.mark(graph, key.clone());
         }
@@ -75,6 +78,9 @@ impl World {
         stages
             .backend_tls_status
             .settle(graph, |r, k| status::backend_tls(facts, config, outcomes_of_users, r, k).map(&mut text));
+        stages
+            .telemetry_status
+            .settle(graph, |r, k| status::telemetry(facts, config, outcomes_of_users, r, k).map(&mut text));
         stages.backend_traffic_status.settle(graph, |r, k| {
             status::backend_traffic(facts, config, outcomes_of_users, r, k).map(&mut text)
         });
@@ -122,6 +128,11 @@ impl World {
             let generation = facts.backend_tls_policies.all.peek(&key).map(|o| o.metadata.generation);
             let id = object_ref(group, "BackendTLSPolicy", &key);
             out.push(status_change(id, generation, stages.backend_tls_status.peek(&key)));
+        }
+        for key in unique(stages.telemetry_status.take_changed()) {
+            let generation = facts.telemetry_policies.all.peek(&key).map(|o| o.metadata.generation);
+            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XTelemetryPolicy", &key);
+            out.push(status_change(id, generation, stages.telemetry_status.peek(&key)));
         }
         for key in unique(stages.backend_traffic_status.take_changed()) {
             let generation = facts.backend_traffic_policies.all.peek(&key).map(|o| o.metadata.generation);
