@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::key::NamespacedName;
 use crate::listener::SecretName;
 
 /// Name of a cluster: made from the identity of the backend, its protocol and its policy, never from a route.
@@ -70,6 +71,9 @@ pub struct BackendTls {
     pub names: Vec<AltName>,
     /// Who signs it.
     pub authorities: Authorities,
+    /// The Secret with the certificate that is shown, where the backend says which: whatever the Gateway shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shows: Option<NamespacedName>,
 }
 
 /// Where the endpoints of a cluster come from.

@@ -49,6 +49,11 @@ impl ClusterKey {
         Self { kind: BackendKind::Nowhere, object, port: 0, protocol: Protocol::Tcp, tls: None }
     }
 
+    /// The Secret with the certificate that the backend itself has shown to it.
+    pub(crate) fn shows(&self) -> Option<&NamespacedName> {
+        self.tls.as_ref()?.shows.as_ref()
+    }
+
     fn transport(&self) -> Transport {
         if self.protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp }
     }
@@ -422,6 +427,7 @@ fn encode(
     let retries = target_kind(key.kind)
         .map(|kind| Target { kind, object: key.object.clone() })
         .and_then(|target| backend_traffic::retry_budget(facts, reads, &target));
+    let own = key.shows().map(|secret| names::secret(&SecretKey::Pair(secret.clone())));
     let cluster = Cluster {
         kind: key.kind,
         namespace: key.object.namespace.clone(),
@@ -429,7 +435,7 @@ fn encode(
         port: key.port,
         protocol: key.protocol,
         tls: key.tls.clone(),
-        certificate,
+        certificate: own.or(certificate),
         discovery,
         retries,
         name: name.clone(),

@@ -13,7 +13,7 @@ use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName, ResourceType};
 
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, ListenerView, Problem};
-use crate::grants::{GATEWAY_GROUP, GroupKind, permitted};
+use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, GroupKind, permitted};
 use crate::names;
 use crate::output::{Resource, SecretKey};
 
@@ -65,6 +65,7 @@ pub(crate) fn shown(
 ) -> Option<Shown> {
     let reference = gateways.get(reads, key)?.view()?.shows.as_ref()?;
     let from = Referrer {
+        group: GATEWAY_GROUP,
         kind: "Gateway",
         namespace: &key.namespace,
         field: "tls.backend.clientCertificateRef",
@@ -73,12 +74,30 @@ pub(crate) fn shown(
     Some(resolve((facts, pairs), reads, from, reference))
 }
 
+/// The certificate that an XBackend of a namespace has shown to it.
+pub(crate) fn shown_to_xbackend(
+    facts: &Facts,
+    reads: &mut Reads,
+    namespace: &Arc<str>,
+    reference: &SecretObjectReference,
+) -> Shown {
+    let from = Referrer {
+        group: EXPERIMENTAL_GROUP,
+        kind: "XBackend",
+        namespace,
+        field: "tls.clientCertificateRef",
+        invalid: "InvalidClientCertificateRef",
+    };
+    resolve_by(facts, reads, from, reference, |reads, secret| key_pair(facts, reads, secret))
+}
+
 /// The Secret with the certificate that is shown to backends, or why there is none.
 pub(crate) type Shown = Result<NamespacedName, Problem>;
 
 /// Who refers to a certificate.
 #[derive(Clone, Copy)]
 struct Referrer<'a> {
+    group: &'static str,
     kind: &'static str,
     namespace: &'a Arc<str>,
     field: &'static str,
@@ -93,6 +112,7 @@ impl<'a> Referrer<'a> {
             ListenerOwner::ListenerSet(_) => "ListenerSet",
         };
         Self {
+            group: GATEWAY_GROUP,
             kind,
             namespace: listener.namespace(),
             field: "certificateRef",
@@ -107,7 +127,17 @@ fn resolve(
     from: Referrer<'_>,
     reference: &SecretObjectReference,
 ) -> Result<NamespacedName, Problem> {
-    let Referrer { kind: owner, namespace: own, field, invalid } = from;
+    resolve_by(facts, reads, from, reference, |reads, secret| pairs.get(reads, secret).cloned())
+}
+
+fn resolve_by(
+    facts: &Facts,
+    reads: &mut Reads,
+    from: Referrer<'_>,
+    reference: &SecretObjectReference,
+    pair: impl FnOnce(&mut Reads, &NamespacedName) -> Option<KeyPair>,
+) -> Result<NamespacedName, Problem> {
+    let Referrer { group: of, kind: owner, namespace: own, field, invalid } = from;
     let (group, kind) =
         (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Secret"));
     if (group, kind) != ("", "Secret") {
@@ -115,7 +145,7 @@ fn resolve(
         return Err(Problem::new(invalid, message));
     }
     let secret = NamespacedName::new(reference.namespace.as_deref().unwrap_or(own), reference.name.as_str());
-    let from = GroupKind { group: GATEWAY_GROUP, kind: owner };
+    let from = GroupKind { group: of, kind: owner };
     if !permitted(facts, reads, own, from, GroupKind { group: "", kind: "Secret" }, &secret) {
         let message = format!(
             "{field} {secret}: no ReferenceGrant in namespace {} allows it to {owner}s of namespace {own}",
@@ -126,7 +156,7 @@ fn resolve(
     if facts.secrets.want(reads, &secret).is_none() {
         return Err(Problem::new(invalid, format!("Secret {secret} does not exist")));
     }
-    match pairs.get(reads, &secret) {
+    match pair(reads, &secret) {
         Some(KeyPair::Usable(_)) => Ok(secret),
         Some(KeyPair::Unusable(why)) => Err(Problem::new(invalid, format!("Secret {secret}: {why}"))),
         None => Err(Problem::new(invalid, format!("Secret {secret} does not exist"))),

@@ -154,6 +154,8 @@ enum SecretUser {
     Port(PortKey),
     /// The clusters of a fleet.
     Clusters(FleetKey),
+    /// Backends that say which certificate they are shown.
+    Backends(User),
 }
 
 /// Keys of facts that changed since the last settle.
@@ -465,8 +467,18 @@ impl World {
 
     /// Puts a route's fragments, attachments and clusters where they belong now.
     fn place_route(&mut self, key: &RouteKey) {
-        let Self { graph, facts, stages, hosts, streams, attached, clusters_used, outcomes_of_users, .. } =
-            self;
+        let Self {
+            graph,
+            facts,
+            stages,
+            hosts,
+            streams,
+            attached,
+            clusters_used,
+            secrets_used,
+            outcomes_of_users,
+            ..
+        } = self;
         let bound = stages.bindings.peek(key).zip(stages.lowered.peek(key));
         let created = facts.routes.peek(key).map(|route| age(route.meta()));
         let claimed = bound.zip(created).map(|((b, l), age)| (&**b, &**l, age));
@@ -486,7 +498,9 @@ impl World {
                 uses.extend(lowered.clusters.iter().map(|c| (listener.site.fleet.clone(), c.clone())));
             }
         }
-        clusters_used.set(&User::Route(key.clone()), uses);
+        let route = User::Route(key.clone());
+        secrets_used.set(&SecretUser::Backends(route.clone()), backends::certificates(&uses));
+        clusters_used.set(&route, uses);
         let mut told = BTreeMap::new();
         if let Some((bindings, lowered)) = bound.filter(|(_, lowered)| !lowered.told.is_empty()) {
             let passes_on = |site: &Site| key.kind == RouteKind::Tls && !site.ends_tls;

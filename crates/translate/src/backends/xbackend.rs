@@ -10,6 +10,7 @@ use gatehouse_model::backend::{BackendKind, BackendTls, Discovery, Protocol};
 use gatehouse_model::{NamespacedName, RouteKind, Transport};
 
 use super::{ClusterKey, Referrer, is_host, reach, transport_to};
+use crate::certificates;
 use crate::config::{Config, Hosting};
 use crate::facts::{Facts, PodSelection};
 use crate::gateways::Problem;
@@ -117,14 +118,23 @@ fn tls(
     namespace: &str,
     asked: &XBackendTls,
 ) -> Result<(Option<BackendTls>, Option<Problem>), Refused> {
-    let validation = match (asked.mode.as_str(), &asked.validation) {
+    let shows = match (asked.mode.as_str(), &asked.client_certificate_ref) {
         ("None", _) => return Ok((None, None)),
-        ("ServerOnly", Some(validation)) => validation,
-        ("ServerOnly", None) => return Err(unsupported("tls.validation is missing".to_owned())),
+        ("ServerOnly", _) => None,
+        ("ClientAndServer", Some(reference)) => {
+            let shown = certificates::shown_to_xbackend(facts, reads, &namespace.into(), reference);
+            Some(shown.map_err(|problem| Refused { accepted: problem.clone(), unresolved: Some(problem) })?)
+        }
+        ("ClientAndServer", None) => {
+            return Err(unsupported("tls.clientCertificateRef is missing".to_owned()));
+        }
         (mode, _) => return Err(unsupported(format!("tls.mode {mode} is not supported"))),
     };
+    let Some(validation) = &asked.validation else {
+        return Err(unsupported("tls.validation is missing".to_owned()));
+    };
     let (tls, unresolved) = backend_tls::lower(facts, reads, namespace, validation)?;
-    Ok((Some(tls), unresolved))
+    Ok((Some(BackendTls { shows, ..tls }), unresolved))
 }
 
 fn hostname_problem(config: &Config, hostname: &str) -> Option<String> {

@@ -85,8 +85,7 @@ pub(crate) fn misplaced(
     let (kind, object) = (target.kind.as_str(), &target.object);
     let message = format!("{kind} {object} says itself how TLS is spoken to it: use its spec.tls");
     let outcome = Arc::new(Outcome { problem: Some(Problem::new("Invalid", message)), ..Outcome::default() });
-    let policies = facts.backend_tls_policies.attached(reads, target, &std::collections::BTreeMap::new());
-    policies.into_iter().map(|policy| (policy.key, outcome.clone())).collect()
+    attached(facts, reads, target).into_iter().map(|policy| (policy.key, outcome.clone())).collect()
 }
 
 fn absent(facts: &Facts, reads: &mut Reads, target: &Target, section: Option<&str>) -> Option<Problem> {
@@ -145,7 +144,8 @@ pub(crate) fn lower(
     if names.is_empty() {
         names.push(AltName::Dns(validation.hostname.as_str().into()));
     }
-    Ok((BackendTls { server_name: validation.hostname.as_str().into(), names, authorities }, unresolved))
+    let server_name = validation.hostname.as_str().into();
+    Ok((BackendTls { server_name, names, authorities, shows: None }, unresolved))
 }
 
 fn alt_name(name: &SubjectAltName) -> Result<AltName, String> {

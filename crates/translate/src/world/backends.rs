@@ -16,6 +16,14 @@ use crate::output::{Outputs, Resource, SecretKey};
 /// What of a cluster a fleet must be told anew.
 type Dirty = BTreeSet<(FleetKey, ClusterKey, ResourceType)>;
 
+/// The Secrets that backends name for what they are shown.
+pub(super) fn certificates(uses: &BTreeSet<(FleetKey, ClusterKey)>) -> BTreeSet<(FleetKey, SecretKey)> {
+    let shows = |(fleet, key): &(FleetKey, ClusterKey)| {
+        key.shows().map(|secret| (fleet.clone(), SecretKey::Pair(secret.clone())))
+    };
+    uses.iter().filter_map(shows).collect()
+}
+
 impl World {
     pub(super) fn settle_backends(&mut self, outputs: &mut Outputs) {
         let mut dirty = self.follow_uses();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName};
 
-use super::World;
+use super::backends::certificates;
+use super::{SecretUser, World};
 use crate::gateways::GatewayState;
 use crate::http::guards::{guard, refusing};
 use crate::policies::{Place, Target, TargetKind};
@@ -34,12 +35,14 @@ impl World {
     }
 
     fn use_backends_of(&mut self, listener: &ListenerKey) {
-        let Self { graph, stages, clusters_used, outcomes_of_users, .. } = self;
+        let Self { graph, stages, clusters_used, secrets_used, outcomes_of_users, .. } = self;
         let guard = stages.guards.peek(listener);
         let user = User::Listener(listener.clone());
         let fleet = FleetKey(listener.gateway.clone());
         let clusters = guard.iter().flat_map(|guard| &guard.clusters);
-        clusters_used.set(&user, clusters.map(|cluster| (fleet.clone(), cluster.clone())).collect());
+        let named = clusters.map(|cluster| (fleet.clone(), cluster.clone())).collect();
+        secrets_used.set(&SecretUser::Backends(user.clone()), certificates(&named));
+        clusters_used.set(&user, named);
         let target = Target { kind: TargetKind::Gateway, object: listener.gateway.clone() };
         let place = Place { target, section: None };
         let told = guard

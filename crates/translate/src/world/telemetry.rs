@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use gatehouse_model::{FleetKey, NamespacedName};
 
-use super::World;
+use super::backends::certificates;
+use super::{SecretUser, World};
 use crate::policies::telemetry::traced;
 use crate::policies::{Place, Target, TargetKind};
 use crate::uses::User;
@@ -12,7 +13,7 @@ use crate::uses::User;
 impl World {
     /// `gateways` are those that changed.
     pub(super) fn settle_telemetry(&mut self, gateways: &BTreeSet<NamespacedName>) {
-        let Self { config, graph, facts, stages, clusters_used, outcomes_of_users, .. } = self;
+        let Self { config, graph, facts, stages, clusters_used, secrets_used, outcomes_of_users, .. } = self;
         for key in gateways {
             stages.traced.mark(graph, key.clone());
         }
@@ -22,7 +23,9 @@ impl World {
             let user = User::Gateway(key.clone());
             let fleet = FleetKey(key.clone());
             let clusters = traced.iter().flat_map(|traced| &traced.clusters);
-            clusters_used.set(&user, clusters.map(|cluster| (fleet.clone(), cluster.clone())).collect());
+            let named = clusters.map(|cluster| (fleet.clone(), cluster.clone())).collect();
+            secrets_used.set(&SecretUser::Backends(user.clone()), certificates(&named));
+            clusters_used.set(&user, named);
             let place = Place { target: Target { kind: TargetKind::Gateway, object: key }, section: None };
             let told = traced.iter().flat_map(|traced| &traced.told);
             let told = told

@@ -172,3 +172,48 @@ async fn gateway_shows_its_certificate_to_protected_backends() {
     scene.settle();
     backend_sees(&scene, "nothing");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn xbackend_is_shown_what_it_says_and_not_what_the_gateway_shows() {
+    let port = tls_backend(FIRST, &[("first", FIRST), ("second", SECOND)]);
+    let listeners = json!([{ "name": "http", "port": 443, "protocol": "HTTP" }]);
+    let xbackend = |mode: &str| {
+        let mut tls = json!({ "mode": mode, "validation": { "hostname": "www.example.com",
+            "caCertificateRefs": [{ "group": "", "kind": "ConfigMap", "name": "ca" }] } });
+        if mode == "ClientAndServer" {
+            tls["clientCertificateRef"] = json!({ "name": "client" });
+        }
+        json!({ "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XBackend", "metadata": { "name": "x" },
+            "spec": { "type": "ExternalHostname", "port": { "number": port },
+                "externalHostname": { "hostname": "localhost" }, "tls": tls } })
+    };
+    let mut scene = Scene::start(&listeners);
+    scene.put(authorities(FIRST.0));
+    scene.put(xbackend("ServerOnly"));
+    scene.put(json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+        "metadata": { "name": "x" }, "spec": { "parentRefs": [{ "name": "gw" }],
+            "rules": [{ "backendRefs": [{ "group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "x" }] }] } }));
+    scene.settle();
+    let ready = "HTTP/1.1 200";
+    until("the backend", &Answer::from(ready), || match exchange(scene.port, REQUEST.as_bytes()) {
+        Answer::Text(text) if text.starts_with(ready) => Answer::from(ready),
+        other => other,
+    });
+    backend_sees(&scene, "nothing");
+
+    scene.put(client_pair(FIRST));
+    scene.put(xbackend("ClientAndServer"));
+    scene.settle();
+    backend_sees(&scene, "first");
+    scene.put(client_pair(SECOND));
+    scene.settle();
+    backend_sees(&scene, "second");
+    scene.put(
+        json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": { "name": "gw" },
+        "spec": { "gatewayClassName": "c", "listeners": listeners,
+            "tls": { "backend": { "clientCertificateRef": { "name": "client" } } } } }),
+    );
+    scene.put(xbackend("ServerOnly"));
+    scene.settle();
+    backend_sees(&scene, "nothing");
+}
