@@ -57,7 +57,7 @@ async fn proxy_knocks_at_a_local_server_every_quarter_second() {
         waits.extend(before.map(|before: Instant| before.elapsed()));
         before = Some(Instant::now());
     }
-    let longest = waits.iter().max().unwrap();
-    // A machine that is busy adds to it.
-    assert!(*longest < Duration::from_millis(700), "waits before attempts: {waits:?}");
+    waits.sort();
+    // A machine that is busy adds to some; Envoy's own limit would make most of them longer than a second.
+    assert!(waits[ATTEMPTS / 2] < Duration::from_millis(500), "waits before attempts: {waits:?}");
 }
