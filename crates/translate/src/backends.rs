@@ -350,7 +350,7 @@ fn external_name(service: &Service) -> Option<&str> {
 }
 
 /// Whether a name server could be asked for it.
-fn is_host(name: &str) -> bool {
+pub(crate) fn is_host(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 253 && name.chars().all(plain)
 }

@@ -15,6 +15,7 @@ use gatehouse_model::backend::{AltName, Authorities, BackendTls};
 
 use super::{Attached, Outcome, Policy, Target, TargetKind, conflict};
 use crate::authorities::{self, Bundle};
+use crate::backends::is_host;
 use crate::facts::Facts;
 use crate::gateways::Problem;
 use crate::grants::GroupKind;
@@ -131,6 +132,10 @@ pub(crate) fn lower(
     validation: &BackendTLSPolicyValidation,
 ) -> Result<(BackendTls, Option<Problem>), Refused> {
     let invalid = |message: String| Refused { accepted: Problem::new("Invalid", message), unresolved: None };
+    // Whatever let it through: a proxy takes no other server name.
+    if !is_host(&validation.hostname) {
+        return Err(invalid(format!("hostname {:?} is not a hostname", validation.hostname)));
+    }
     let (authorities, unresolved) = match validation.well_known_ca_certificates.as_deref().unwrap_or_default()
     {
         "" => bundle(facts, reads, namespace, validation)?,
