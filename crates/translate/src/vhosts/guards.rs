@@ -5,22 +5,43 @@ use std::sync::Arc;
 
 use gatehouse_engine::Graph;
 use gatehouse_model::listener::TableName;
-use gatehouse_model::{FleetKey, Hostname, NamespacedName};
+use gatehouse_model::{FleetKey, Hostname, ListenerKey, NamespacedName};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{HostId, HostKey, Source, VirtualHosts};
 use crate::fragments::Fragment;
-use crate::gateways::{Family, GatewayView, ListenerView, Speaks};
+use crate::gateways::{Family, GatewayView, ListenerView, PortView, Speaks};
 use crate::http::guards::{order, rest};
 use crate::names;
 
-/// The filters of a table's listeners, by the hostname of each listener of its port.
-type Owners = BTreeMap<Hostname, Option<Arc<Fragment>>>;
+/// The listeners of a port by their hostnames, with their filters.
+type Owners = BTreeMap<Hostname, (ListenerKey, Option<Arc<Fragment>>)>;
+
+/// Who stands before the hosts of a table.
+#[derive(Clone, Debug)]
+struct Guarded {
+    /// Shared by the tables of a port, and by what was before if that is the same.
+    owners: Arc<Owners>,
+    /// The table is this listener's alone.
+    only: Option<ListenerKey>,
+}
+
+impl Guarded {
+    /// The narrowest listener that covers a host decides.
+    fn of(&self, host: &Hostname) -> Option<&Arc<Fragment>> {
+        let (owner, guard) = host.ancestors().find_map(|pattern| self.owners.get(&pattern))?;
+        guard.as_ref().filter(|_| self.only.as_ref().is_none_or(|only| only == owner))
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owners, &other.owners) && self.only == other.only
+    }
+}
 
 /// The filters of all listeners. Gateways and tables without any are not listed.
 #[derive(Debug)]
 pub(super) struct Guards {
-    gateways: FxHashMap<NamespacedName, BTreeMap<TableName, Owners>>,
+    gateways: FxHashMap<NamespacedName, BTreeMap<TableName, Guarded>>,
     /// Tables whose filters changed since the last emission.
     changed: FxHashSet<(FleetKey, TableName)>,
     rest: Arc<Fragment>,
@@ -37,10 +58,8 @@ impl Guards {
         self.gateways.get(&fleet.0).is_some_and(|tables| tables.contains_key(table))
     }
 
-    /// The narrowest listener that covers a host decides.
     fn of(&self, host: &HostId) -> Option<&Arc<Fragment>> {
-        let owners = self.gateways.get(&host.fleet.0)?.get(&host.table)?;
-        host.host.ancestors().find_map(|pattern| owners.get(&pattern))?.as_ref()
+        self.gateways.get(&host.fleet.0)?.get(&host.table)?.of(&host.host)
     }
 }
 
@@ -52,32 +71,37 @@ impl VirtualHosts {
         view: Option<&GatewayView>,
         guard: impl Fn(&ListenerView) -> Option<Arc<Fragment>>,
     ) {
-        let mut tables = BTreeMap::new();
+        let old = self.guards.gateways.remove(key).unwrap_or_default();
+        let mut new = BTreeMap::new();
         for ((port, _), hosts) in view.iter().flat_map(|view| &view.ports) {
-            let owners = |of: &dyn Fn(&ListenerView) -> bool| -> Owners {
-                let own = |listener: &ListenerView| if of(listener) { guard(listener) } else { None };
-                hosts.hosts.iter().map(|(host, listener)| (host.clone(), own(listener))).collect()
-            };
-            if hosts.family == Family::Http {
-                tables.insert(names::http_table(key, *port), owners(&|_| true));
+            let guards: Vec<_> = hosts.hosts.values().map(|listener| guard(listener)).collect();
+            if guards.iter().all(Option::is_none) {
                 continue;
             }
-            for listener in hosts.hosts.values().filter(|listener| listener.speaks == Speaks::Https) {
-                let table = names::https_table(&listener.key, *port);
-                tables.insert(table, owners(&|other| other.key == listener.key));
-            }
+            let tables = tables(key, *port, hosts, &guards);
+            let owners = hosts.hosts.iter().zip(guards);
+            let owners =
+                owners.map(|((host, listener), guard)| (host.clone(), (listener.key.clone(), guard)));
+            let owners: Owners = owners.collect();
+            let before = tables.first_key_value().and_then(|(table, _)| old.get(table));
+            let owners = match before.filter(|before| *before.owners == owners) {
+                Some(before) => before.owners.clone(),
+                None => Arc::new(owners),
+            };
+            new.extend(
+                tables.into_iter().map(|(table, only)| (table, Guarded { owners: owners.clone(), only })),
+            );
         }
-        tables.retain(|_, owners| owners.values().any(Option::is_some));
-        let new = (!tables.is_empty()).then_some(tables);
-        let old = match &new {
-            Some(tables) => self.guards.gateways.insert(key.clone(), tables.clone()),
-            None => self.guards.gateways.remove(key),
+        let same = |table: &&TableName| match (old.get(table), new.get(table)) {
+            (Some(old), Some(new)) => old.is(new),
+            _ => false,
         };
-        let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-        let differs = |table: &&TableName| old.get(table) != new.get(table);
         let fleet = FleetKey(key.clone());
-        let changed = old.keys().chain(new.keys()).filter(differs);
+        let changed = old.keys().chain(new.keys()).filter(|table| !same(table));
         self.guards.changed.extend(changed.map(|table| (fleet.clone(), table.clone())));
+        if !new.is_empty() {
+            self.guards.gateways.insert(key.clone(), new);
+        }
     }
 
     /// Puts filters where hosts came, and takes them away where hosts go. Costs nothing where no listener has any.
@@ -113,4 +137,19 @@ impl VirtualHosts {
         let entries = parts.map(|part| (host.clone(), order(part), part.clone())).collect();
         self.fragments.set(graph, Source::Host(host), entries);
     }
+}
+
+/// The tables of a port that stand behind filters, and whose alone each is.
+fn tables(
+    gateway: &NamespacedName,
+    port: u16,
+    hosts: &PortView,
+    guards: &[Option<Arc<Fragment>>],
+) -> BTreeMap<TableName, Option<ListenerKey>> {
+    if hosts.family == Family::Http {
+        return BTreeMap::from([(names::http_table(gateway, port), None)]);
+    }
+    let guarded = hosts.hosts.values().zip(guards).filter(|(_, guard)| guard.is_some());
+    let https = guarded.filter(|(listener, _)| listener.speaks == Speaks::Https);
+    https.map(|(l, _)| (names::https_table(&l.key, port), Some(l.key.clone()))).collect()
 }
