@@ -58,6 +58,8 @@ pub struct World {
     /// Derived keys of each source, so that those that vanish are run once more and go.
     listeners_of: Derived<NamespacedName, ListenerKey>,
     ports_of: Derived<NamespacedName, PortKey>,
+    /// Listeners with filters.
+    filtered_of: Derived<NamespacedName, ListenerKey>,
     checked_ports_of: Derived<NamespacedName, GatewayPort>,
     showing: Derived<NamespacedName, NamespacedName>,
     certified_of: Derived<ClusterKey, (ClusterKey, NamespacedName)>,
@@ -200,6 +202,7 @@ impl World {
             secrets_used: Uses::default(),
             listeners_of: Derived::default(),
             ports_of: Derived::default(),
+            filtered_of: Derived::default(),
             checked_ports_of: Derived::default(),
             showing: Derived::default(),
             certified_of: Derived::default(),
@@ -395,8 +398,12 @@ impl World {
             view.iter().flat_map(|v| v.listeners.iter().map(|l| l.key.clone())).collect();
         let port_keys: BTreeSet<_> = view.iter().flat_map(|v| ports::keys(v)).collect();
         for listener in renew(&mut self.listeners_of, key, listeners) {
-            self.stages.guards.mark(&mut self.graph, listener.clone());
             self.stages.certificates.mark(&mut self.graph, listener);
+        }
+        let filtered = view.iter().flat_map(|v| v.listeners.iter().filter(|l| !l.filters.is_empty()));
+        let filtered = filtered.map(|listener| listener.key.clone()).collect();
+        for listener in renew(&mut self.filtered_of, key, filtered) {
+            self.stages.guards.mark(&mut self.graph, listener);
         }
         let checked = view.iter().flat_map(|v| v.checked_ports().map(|port| (key.clone(), port))).collect();
         for port in renew(&mut self.checked_ports_of, key, checked) {

@@ -19,10 +19,9 @@ use crate::grants::{GATEWAY_GROUP, GroupKind};
 use crate::policies::{Outcome, PolicyKey};
 
 /// What stands before a listener's routes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guard {
-    /// `None` without filters.
-    pub(crate) fragment: Option<Arc<Fragment>>,
+    pub(crate) fragment: Arc<Fragment>,
     /// Clusters that the filters name.
     pub(crate) clusters: Box<[ClusterKey]>,
     /// What policies of the backends are told.
@@ -33,7 +32,7 @@ pub(crate) struct Guard {
     pub(crate) unresolved: Option<Problem>,
 }
 
-/// Stage: the filters of a listener. Those that cannot be had refuse every request: nothing passes them by.
+/// Stage: the filters of a listener, where it has any. Those that cannot be had refuse every request: nothing passes them by.
 pub(crate) fn guard(
     (facts, config): (&Facts, &Config),
     gateways: &Stage<NamespacedName, GatewayState>,
@@ -43,7 +42,7 @@ pub(crate) fn guard(
     let view = gateways.get(reads, &key.gateway)?.view()?;
     let listener = view.listeners.iter().find(|l| l.key == *key)?;
     if !listener.usable() || listener.filters.is_empty() {
-        return Some(Arc::default());
+        return None;
     }
     let owner = match &key.owner {
         ListenerOwner::Gateway => &key.gateway,
@@ -66,7 +65,7 @@ pub(crate) fn owner_kind(owner: &ListenerOwner) -> &'static str {
 
 impl Lowering<'_> {
     fn guard(mut self, reads: &mut Reads, listener: &ListenerView) -> Guard {
-        let mut guard = Guard::default();
+        let (mut refused, mut unresolved) = (None, None);
         let mut filters = Vec::new();
         for (index, filter) in listener.filters.iter().enumerate() {
             let at = |problem: Problem| {
@@ -74,21 +73,21 @@ impl Lowering<'_> {
             };
             match self.listener_filter(reads, filter) {
                 Ok(auth) => filters.push(Arc::new(auth)),
-                Err(Some(refused)) => drop(guard.refused.get_or_insert(at(refused))),
+                Err(Some(problem)) => drop(refused.get_or_insert(at(problem))),
                 Err(None) => {}
             }
-            if let Some(unresolved) = self.unresolved.take() {
-                guard.unresolved.get_or_insert(at(reference_problem(unresolved)));
+            if let Some(problem) = self.unresolved.take() {
+                unresolved.get_or_insert(at(reference_problem(problem)));
             }
         }
         if filters.len() > PRE_ROUTING_FILTERS {
             let message =
                 format!("filters.requests: no more than {PRE_ROUTING_FILTERS} filters are supported");
-            guard.refused.get_or_insert(Problem::new("UnsupportedValue", message));
+            refused.get_or_insert(Problem::new("UnsupportedValue", message));
         }
-        let whole = guard.refused.is_none() && filters.len() == listener.filters.len();
+        let whole = refused.is_none() && filters.len() == listener.filters.len();
         let encoded = gatehouse_envoy::encode::pre_routing(&filters);
-        guard.fragment = Some(Arc::new(match encoded {
+        let fragment = match encoded {
             Ok(encoded) if whole => Fragment {
                 clusters: encoded.clusters.into_iter().map(|cluster| cluster.0).collect(),
                 linger: gatehouse_envoy::encode::DEFAULT_TIMEOUT,
@@ -96,14 +95,18 @@ impl Lowering<'_> {
             },
             encoded => {
                 if let Err(invalid) = encoded {
-                    guard.refused.get_or_insert(Problem::new("InvalidListenerFilter", invalid.to_string()));
+                    refused.get_or_insert(Problem::new("InvalidListenerFilter", invalid.to_string()));
                 }
                 refusing(&listener.key)
             }
-        }));
-        guard.clusters = self.clusters.into_iter().collect();
-        guard.told = self.told.into_iter().collect();
-        guard
+        };
+        Guard {
+            fragment: Arc::new(fragment),
+            clusters: self.clusters.into_iter().collect(),
+            told: self.told.into_iter().collect(),
+            refused,
+            unresolved,
+        }
     }
 
     /// The error is why it is not accepted, if it is not a reference that does not resolve.

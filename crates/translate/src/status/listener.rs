@@ -196,11 +196,17 @@ impl<'a> Sources<'a> {
 
     /// Why all of its requests are refused ahead of routes.
     fn filters_problem(self, reads: &mut Reads, listener: &ListenerView) -> Option<Problem> {
-        let guard = self.guards.get(reads, &listener.key)?;
+        let Some(guard) = self.guards.get(reads, &listener.key) else {
+            if listener.usable() && !listener.filters.is_empty() {
+                // What they refer to is not known yet: the last status stays.
+                reads.hold();
+            }
+            return None;
+        };
         if let Some(problem) = guard.refused.as_ref().or(guard.unresolved.as_ref()) {
             return Some(Problem::new("Invalid", format!("every request is refused: {}", problem.message)));
         }
-        let message = self.facts.quarantined.get(reads, &guard.fragment.as_ref()?.id)?;
+        let message = self.facts.quarantined.get(reads, &guard.fragment.id)?;
         Some(Problem::new("Invalid", format!("the proxy refused the listener's filters: {message}")))
     }
 

@@ -26,7 +26,7 @@ impl World {
             let view = stages.gateways.peek(key).and_then(GatewayState::view);
             let guards = &stages.guards;
             hosts.set_guards(key, view.map(|view| &**view), |listener| {
-                let known = guards.peek(&listener.key).and_then(|guard| guard.fragment.clone());
+                let known = guards.peek(&listener.key).map(|guard| guard.fragment.clone());
                 // As long as it is not known what its filters refer to, nothing passes them by.
                 let filtered = listener.usable() && !listener.filters.is_empty();
                 known.or_else(|| filtered.then(|| Arc::new(refusing(&listener.key))))

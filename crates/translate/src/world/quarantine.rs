@@ -52,7 +52,7 @@ impl World {
         }
         let Self { graph, facts, stages, hosts, .. } = self;
         let lists = stages.fragments.iter().flat_map(|(_, fragments)| &fragments.list);
-        let guards = stages.guards.iter().filter_map(|(_, guard)| guard.fragment.as_ref());
+        let guards = stages.guards.iter().map(|(_, guard)| &guard.fragment);
         let there: FxHashSet<&FragmentId> = lists.chain(guards).map(|fragment| &fragment.id).collect();
         if !hosts.forget_refused(|fragment| there.contains(fragment)) {
             return;
