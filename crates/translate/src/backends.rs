@@ -392,7 +392,7 @@ fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Disco
     }
 }
 
-/// Stage: a cluster's bytes. `None` when its backend is gone.
+/// Stage: a cluster's bytes. They stay as they are when its backend is gone, until nobody names it any more.
 pub(crate) fn cluster(
     sources: (&Facts, &Config),
     reads: &mut Reads,
@@ -421,7 +421,11 @@ fn encode(
     certificate: Option<SecretName>,
 ) -> Option<Arc<Resource>> {
     let name = names::cluster(key);
-    let discovery = discovery(facts, reads, key)?;
+    let Some(discovery) = discovery(facts, reads, key) else {
+        // Who still names it waits for something else that is not known yet.
+        reads.hold();
+        return None;
+    };
     let discovery =
         if key.kind == BackendKind::XBackend { xbackend::absolute(config, discovery) } else { discovery };
     let retries = target_kind(key.kind)

@@ -538,6 +538,28 @@ fn route_that_waits_for_what_a_policy_names_has_its_status_when_it_is_known() {
 }
 
 #[test]
+fn backend_that_goes_while_its_route_waits_for_something_else_stays_until_then() {
+    let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
+    let mut scene = Scene::with(config, SCENE);
+    let documents = shown(&scene, "cert");
+    scene.put(documents[1].clone());
+    scene.put(documents[3].clone());
+    scene.settle();
+    let before = scene.picture.fleets.clone();
+
+    let mut policy = documents[2].clone();
+    policy["spec"]["validation"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [
+        { "group": "", "kind": "ConfigMap", "name": "ca" }] });
+    scene.put(policy);
+    scene.world.apply(Change::Remove(objects::written(documents[1].clone()).key()));
+    scene.settle();
+    assert_eq!(scene.picture.fleets, before);
+    scene.put(pair_and_authorities().1);
+    scene.settle();
+    assert!(!scene.has(ResourceType::Cluster) && !scene.has(ResourceType::Endpoint));
+}
+
+#[test]
 fn collector_of_spans_comes_and_goes_with_its_policy() {
     let mut scene = Scene::new();
     let before = scene.picture.fleets.clone();

@@ -35,10 +35,15 @@ impl Assignment {
     }
 }
 
-/// Stage: a cluster's load assignment; `None` when the backend is gone.
+/// Stage: a cluster's load assignment; it stays with the cluster when the backend is gone.
 pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
-    if discovery(facts, reads, key)? != Discovery::Eds {
-        return Some(Assignment::Inline);
+    match discovery(facts, reads, key) {
+        Some(Discovery::Eds) => {}
+        Some(Discovery::Dns(_) | Discovery::Nowhere) => return Some(Assignment::Inline),
+        None => {
+            reads.hold();
+            return None;
+        }
     }
     let mut zones = match key.kind {
         BackendKind::Service => of_service(facts, reads, key)?,
