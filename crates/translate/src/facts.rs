@@ -16,7 +16,7 @@ use gatehouse_model::{FleetKey, NamespacedName, PortKey, RouteKey, RouteKind, Tr
 use crate::fragments::FragmentId;
 use crate::grants::GATEWAY_GROUP;
 use crate::output::{FleetState, WatchKey};
-use crate::policies::Policies;
+use crate::policies::{Policies, PolicyKey, PolicyKind};
 
 /// Identity of an object in a change.
 pub type ObjectId = ObjectRef;
@@ -268,6 +268,30 @@ impl Facts {
             Change::TrustBundles(true) => drop(self.trust_bundles_served.set(graph, (), ())),
             Change::TrustBundles(false) => drop(self.trust_bundles_served.set_absent(graph, ())),
         }
+    }
+
+    /// Policies that changed since the last call, and what is told like them.
+    pub(crate) fn take_changed_policies(&mut self) -> Vec<PolicyKey> {
+        let changed = [
+            (PolicyKind::ClientTraffic, self.client_policies.all.take_changed()),
+            (PolicyKind::BackendTls, self.backend_tls_policies.all.take_changed()),
+            (PolicyKind::Telemetry, self.telemetry_policies.all.take_changed()),
+            (PolicyKind::BackendTraffic, self.backend_traffic_policies.all.take_changed()),
+            (PolicyKind::XBackend, self.xbackends.take_changed()),
+        ];
+        changed.into_iter().flat_map(|(kind, keys)| keys.into_iter().map(move |key| (kind, key))).collect()
+    }
+
+    /// The generation of one of them, as it is now.
+    pub(crate) fn policy_generation(&self, (kind, key): &PolicyKey) -> Option<i64> {
+        let meta = match kind {
+            PolicyKind::ClientTraffic => self.client_policies.all.peek(key)?.meta(),
+            PolicyKind::BackendTls => self.backend_tls_policies.all.peek(key)?.meta(),
+            PolicyKind::Telemetry => self.telemetry_policies.all.peek(key)?.meta(),
+            PolicyKind::BackendTraffic => self.backend_traffic_policies.all.peek(key)?.meta(),
+            PolicyKind::XBackend => self.xbackends.peek(key)?.meta(),
+        };
+        Some(meta.generation)
     }
 
     fn upsert(&mut self, graph: &mut Graph, object: Object) {

@@ -24,7 +24,7 @@ use gatehouse_model::NamespacedName;
 use crate::backends::ENVOY_GATEWAY_GROUP;
 use crate::facts::age;
 use crate::gateways::Problem;
-use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP};
+use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, GroupKind};
 use crate::uses::User;
 
 /// A kind of object that policies are attached to.
@@ -211,6 +211,20 @@ pub(crate) enum PolicyKind {
     BackendTraffic,
     /// Not a policy, and told like one.
     XBackend,
+}
+
+impl PolicyKind {
+    /// Group and kind of the objects.
+    pub(crate) fn group_kind(self) -> GroupKind<'static> {
+        let (group, kind) = match self {
+            Self::ClientTraffic => (ENVOY_GATEWAY_GROUP, "ClientTrafficPolicy"),
+            Self::BackendTls => (GATEWAY_GROUP, "BackendTLSPolicy"),
+            Self::Telemetry => (EXPERIMENTAL_GROUP, "XTelemetryPolicy"),
+            Self::BackendTraffic => (EXPERIMENTAL_GROUP, "XBackendTrafficPolicy"),
+            Self::XBackend => (EXPERIMENTAL_GROUP, "XBackend"),
+        };
+        GroupKind { group, kind }
+    }
 }
 
 /// A policy of any kind.

@@ -9,7 +9,7 @@ mod route;
 pub(crate) use class::{backend, class};
 pub(crate) use gateway::{gateway, listener_set};
 pub(crate) use listener::Sources;
-pub(crate) use policy::{backend_tls, backend_traffic, client_traffic, telemetry, xbackend};
+pub(crate) use policy::policy;
 pub(crate) use route::route;
 
 use gatehouse_model::status::{Condition, ConditionStatus};

@@ -30,7 +30,7 @@ use crate::http::{Lowered, RedirectContext, lowered};
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, SecretKey};
 use crate::parameters::Settings;
 use crate::policies::telemetry::Traced;
-use crate::policies::{Outcomes, OutcomesOfUsers, Place, PolicyKind, Target, TargetKind};
+use crate::policies::{Outcomes, OutcomesOfUsers, Place, PolicyKey, PolicyKind, Target, TargetKind};
 use crate::ports::{self, Emitted, PortState};
 use crate::streams::Streams;
 use crate::uses::{User, Uses};
@@ -110,11 +110,7 @@ struct Stages {
     set_status: Stage<NamespacedName, StatusText>,
     route_status: Stage<RouteKey, StatusText>,
     backend_status: Stage<NamespacedName, StatusText>,
-    client_policy_status: Stage<NamespacedName, StatusText>,
-    backend_tls_status: Stage<NamespacedName, StatusText>,
-    telemetry_status: Stage<NamespacedName, StatusText>,
-    backend_traffic_status: Stage<NamespacedName, StatusText>,
-    xbackend_status: Stage<NamespacedName, StatusText>,
+    policy_status: Stage<PolicyKey, StatusText>,
 }
 
 impl Stages {
@@ -141,11 +137,7 @@ impl Stages {
             set_status: Stage::new(graph, "status/listener_sets"),
             route_status: Stage::new(graph, "status/routes"),
             backend_status: Stage::new(graph, "status/backends"),
-            client_policy_status: Stage::new(graph, "status/client_policies"),
-            backend_tls_status: Stage::new(graph, "status/backend_tls_policies"),
-            telemetry_status: Stage::new(graph, "status/telemetry_policies"),
-            backend_traffic_status: Stage::new(graph, "status/backend_traffic_policies"),
-            xbackend_status: Stage::new(graph, "status/xbackends"),
+            policy_status: Stage::new(graph, "status/policies"),
         }
     }
 }
@@ -168,11 +160,7 @@ struct Changed {
     routes: Vec<RouteKey>,
     secrets: Vec<NamespacedName>,
     backends: Vec<NamespacedName>,
-    client_policies: Vec<NamespacedName>,
-    backend_tls_policies: Vec<NamespacedName>,
-    telemetry_policies: Vec<NamespacedName>,
-    backend_traffic_policies: Vec<NamespacedName>,
-    xbackends: Vec<NamespacedName>,
+    policies: Vec<PolicyKey>,
 }
 
 impl World {
@@ -318,11 +306,7 @@ impl World {
             routes: self.facts.routes.take_changed(),
             secrets: self.facts.secrets.take_changed(),
             backends: self.facts.backends.take_changed(),
-            client_policies: self.facts.client_policies.all.take_changed(),
-            backend_tls_policies: self.facts.backend_tls_policies.all.take_changed(),
-            telemetry_policies: self.facts.telemetry_policies.all.take_changed(),
-            backend_traffic_policies: self.facts.backend_traffic_policies.all.take_changed(),
-            xbackends: self.facts.xbackends.take_changed(),
+            policies: self.facts.take_changed_policies(),
         };
         self.drain_unread_logs();
         self.settle_gateways(&changed, &mut outputs);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use gatehouse_api::types::unsupported_client_traffic;
 use gatehouse_engine::{Reads, SmallMap};
-use gatehouse_model::NamespacedName;
 use gatehouse_model::status::Condition;
 use serde_json::{Value, json};
 
@@ -21,99 +20,116 @@ use crate::policies::{
 const MOST_ANCESTORS: usize = 16;
 const MOST_ANCESTORS_OF_XBACKENDS: usize = 32;
 
-const POLICY: &str = "the policy has effect";
-
-/// Stage: the status of a ClientTrafficPolicy; null when it concerns nothing of ours.
-pub(crate) fn client_traffic(
-    facts: &Facts,
-    config: &Config,
-    outcomes: &Outcomes,
-    reads: &mut Reads,
-    key: &NamespacedName,
-) -> Option<Value> {
-    let policy = facts.client_policies.all.get(reads, key)?;
-    let unheeded = unsupported_client_traffic(&policy.spec);
-    let generation = policy.metadata.generation;
-    let told = outcomes.get(reads, &(PolicyKind::ClientTraffic, key.clone()));
-    let told = told.into_iter().flat_map(SmallMap::iter).map(|(place, outcome)| (place, &**outcome));
-    Some(status(config, MOST_ANCESTORS, told, |outcome| conditions(outcome, POLICY, generation, &unheeded)))
+/// What an object of ours says of itself, wherever it counts.
+struct Said {
+    generation: i64,
+    /// The message while all is well.
+    good: String,
+    /// Fields without effect.
+    unheeded: Vec<String>,
+    /// When its own references are spoken of.
+    references: References,
+    /// Entries that its schema allows.
+    most: usize,
 }
 
-/// Stage: the status of a BackendTLSPolicy; null when no route of ours uses what it is for.
-pub(crate) fn backend_tls(
-    facts: &Facts,
-    config: &Config,
-    outcomes: &OutcomesOfUsers,
-    reads: &mut Reads,
-    key: &NamespacedName,
-) -> Option<Value> {
-    let policy = facts.backend_tls_policies.all.get(reads, key)?;
-    let unheeded: Vec<String> = policy.spec.options.keys().map(|name| format!("options.{name}")).collect();
-    let generation = policy.metadata.generation;
-    let by_place = by_place(outcomes, reads, &(PolicyKind::BackendTls, key.clone()));
-    Some(status(config, MOST_ANCESTORS, by_place.into_iter(), |outcome| {
-        let mut conditions = conditions(outcome, POLICY, generation, &unheeded);
-        conditions.push(resolved(outcome, generation));
-        conditions
-    }))
+enum References {
+    Never,
+    Always,
+    /// When one does not resolve.
+    Unresolved,
 }
 
-/// Stage: the status of an XTelemetryPolicy; null when no Gateway of ours is its target.
-pub(crate) fn telemetry(
-    facts: &Facts,
-    config: &Config,
-    outcomes: &OutcomesOfUsers,
-    reads: &mut Reads,
-    key: &NamespacedName,
-) -> Option<Value> {
-    let policy = facts.telemetry_policies.all.get(reads, key)?;
-    let unheeded = telemetry::unheeded(policy);
-    let generation = policy.metadata.generation;
-    let by_place = by_place(outcomes, reads, &(PolicyKind::Telemetry, key.clone()));
-    Some(status(config, MOST_ANCESTORS, by_place.into_iter(), |outcome| {
-        let mut conditions = conditions(outcome, POLICY, generation, &unheeded);
-        conditions.push(resolved(outcome, generation));
-        conditions
-    }))
-}
-
-/// Stage: the status of an XBackendTrafficPolicy; null when no route of ours uses what it is for.
-pub(crate) fn backend_traffic(
-    facts: &Facts,
-    config: &Config,
-    outcomes: &OutcomesOfUsers,
-    reads: &mut Reads,
-    key: &NamespacedName,
-) -> Option<Value> {
-    let policy = facts.backend_traffic_policies.all.get(reads, key)?;
-    let unheeded = session::unheeded(policy.spec.session_persistence.as_ref());
-    let good =
-        backend_traffic::note(policy).map_or_else(|| POLICY.to_owned(), |note| format!("{POLICY}; {note}"));
-    let generation = policy.metadata.generation;
-    let by_place = by_place(outcomes, reads, &(PolicyKind::BackendTraffic, key.clone()));
-    let conditions = |outcome: &Outcome| conditions(outcome, &good, generation, &unheeded);
-    Some(status(config, MOST_ANCESTORS, by_place.into_iter(), conditions))
-}
-
-/// Stage: the status of an XBackend; null when no route of ours uses it.
-pub(crate) fn xbackend(
-    facts: &Facts,
-    config: &Config,
-    outcomes: &OutcomesOfUsers,
-    reads: &mut Reads,
-    key: &NamespacedName,
-) -> Option<Value> {
-    let backend = facts.xbackends.get(reads, key)?;
-    let unheeded = backends::unheeded(backend);
-    let generation = backend.metadata.generation;
-    let by_place = by_place(outcomes, reads, &(PolicyKind::XBackend, key.clone()));
-    Some(status(config, MOST_ANCESTORS_OF_XBACKENDS, by_place.into_iter(), |outcome| {
-        let mut conditions = conditions(outcome, "the XBackend can be used", generation, &unheeded);
-        if outcome.unresolved.is_some() {
-            conditions.push(resolved(outcome, generation));
+impl Said {
+    fn of_policy(generation: i64, unheeded: Vec<String>, references: References) -> Self {
+        Self {
+            generation,
+            good: "the policy has effect".to_owned(),
+            unheeded,
+            references,
+            most: MOST_ANCESTORS,
         }
+    }
+
+    fn of(facts: &Facts, reads: &mut Reads, (kind, key): &PolicyKey) -> Option<Self> {
+        Some(match kind {
+            PolicyKind::ClientTraffic => {
+                let policy = facts.client_policies.all.get(reads, key)?;
+                let unheeded = unsupported_client_traffic(&policy.spec);
+                Self::of_policy(policy.metadata.generation, unheeded, References::Never)
+            }
+            PolicyKind::BackendTls => {
+                let policy = facts.backend_tls_policies.all.get(reads, key)?;
+                let unheeded = policy.spec.options.keys().map(|name| format!("options.{name}")).collect();
+                Self::of_policy(policy.metadata.generation, unheeded, References::Always)
+            }
+            PolicyKind::Telemetry => {
+                let policy = facts.telemetry_policies.all.get(reads, key)?;
+                let unheeded = telemetry::unheeded(policy);
+                Self::of_policy(policy.metadata.generation, unheeded, References::Always)
+            }
+            PolicyKind::BackendTraffic => {
+                let policy = facts.backend_traffic_policies.all.get(reads, key)?;
+                let unheeded = session::unheeded(policy.spec.session_persistence.as_ref());
+                let mut said = Self::of_policy(policy.metadata.generation, unheeded, References::Never);
+                if let Some(note) = backend_traffic::note(policy) {
+                    said.good = format!("{}; {note}", said.good);
+                }
+                said
+            }
+            PolicyKind::XBackend => {
+                let backend = facts.xbackends.get(reads, key)?;
+                Self {
+                    generation: backend.metadata.generation,
+                    good: "the XBackend can be used".to_owned(),
+                    unheeded: backends::unheeded(backend),
+                    references: References::Unresolved,
+                    most: MOST_ANCESTORS_OF_XBACKENDS,
+                }
+            }
+        })
+    }
+
+    fn conditions(&self, outcome: &Outcome) -> Vec<Condition> {
+        let generation = self.generation;
+        let accepted = verdict("Accepted", outcome.problem.as_ref(), ("Accepted", &*self.good), generation);
+        let mut conditions = vec![accepted];
+        if let Some(message) = &outcome.overridden {
+            conditions.push(Condition::new("Overridden", true, "Overridden", message.clone(), generation));
+        }
+        if !self.unheeded.is_empty() {
+            let message = format!("these fields have no effect: {}", self.unheeded.join("; "));
+            conditions.push(Condition::new("Warning", true, "UnsupportedFields", message, generation));
+        }
+        let unresolved = outcome.unresolved.as_ref();
+        let speaks = match self.references {
+            References::Never => false,
+            References::Always => true,
+            References::Unresolved => unresolved.is_some(),
+        };
+        let resolved = ("ResolvedRefs", "all references resolve");
+        conditions.extend(speaks.then(|| verdict("ResolvedRefs", unresolved, resolved, generation)));
         conditions
-    }))
+    }
+}
+
+/// Stage: the status of a policy, or of what is told like one; null when nothing of ours is concerned.
+pub(crate) fn policy(
+    facts: &Facts,
+    config: &Config,
+    (of_gateways, of_users): (&Outcomes, &OutcomesOfUsers),
+    reads: &mut Reads,
+    key: &PolicyKey,
+) -> Option<Value> {
+    let said = Said::of(facts, reads, key)?;
+    let told = match key.0 {
+        PolicyKind::ClientTraffic => {
+            let told = of_gateways.get(reads, key);
+            told.into_iter().flat_map(SmallMap::iter).map(|(place, outcome)| (place, &**outcome)).collect()
+        }
+        _ => by_place(of_users, reads, key),
+    };
+    Some(status(config, &said, told))
 }
 
 /// What routes tell, by Gateway: several tell the same of one.
@@ -126,31 +142,17 @@ fn by_place<'a>(
     told.into_iter().flat_map(SmallMap::iter).map(|((place, _), outcome)| (place, &**outcome)).collect()
 }
 
-fn resolved(outcome: &Outcome, generation: i64) -> Condition {
-    verdict(
-        "ResolvedRefs",
-        outcome.unresolved.as_ref(),
-        ("ResolvedRefs", "all references resolve"),
-        generation,
-    )
-}
-
-/// Entries for all places of a policy.
-fn status<'a>(
-    config: &Config,
-    most: usize,
-    told: impl Iterator<Item = (&'a Place, &'a Outcome)>,
-    conditions: impl Fn(&Outcome) -> Vec<Condition>,
-) -> Value {
+/// Entries for all places.
+fn status(config: &Config, said: &Said, told: BTreeMap<&Place, &Outcome>) -> Value {
     let Some(controller) = config.controller_names.first() else { return Value::Null };
     let entry = |(place, outcome): (&Place, &Outcome)| {
         json!({
             "ancestorRef": ancestor(place),
             "controllerName": controller,
-            "conditions": to_json(&conditions(outcome)),
+            "conditions": to_json(&said.conditions(outcome)),
         })
     };
-    let entries: Vec<Value> = told.take(most).map(entry).collect();
+    let entries: Vec<Value> = told.into_iter().take(said.most).map(entry).collect();
     if entries.is_empty() { Value::Null } else { json!({ "ancestors": entries }) }
 }
 
@@ -165,16 +167,4 @@ fn ancestor(place: &Place) -> Value {
         reference["sectionName"] = json!(section);
     }
     reference
-}
-
-fn conditions(outcome: &Outcome, good: &str, generation: i64, unheeded: &[String]) -> Vec<Condition> {
-    let mut conditions = vec![verdict("Accepted", outcome.problem.as_ref(), ("Accepted", good), generation)];
-    if let Some(message) = &outcome.overridden {
-        conditions.push(Condition::new("Overridden", true, "Overridden", message.clone(), generation));
-    }
-    if !unheeded.is_empty() {
-        let message = format!("these fields have no effect: {}", unheeded.join("; "));
-        conditions.push(Condition::new("Warning", true, "UnsupportedFields", message, generation));
-    }
-    conditions
 }

@@ -7,6 +7,7 @@ use gatehouse_model::NamespacedName;
 use serde_json::Value;
 
 use super::{Changed, World, unique};
+use crate::grants::GroupKind;
 use crate::output::{Outputs, StatusChange};
 use crate::status;
 
@@ -32,20 +33,8 @@ impl World {
         for key in &changed.backends {
             stages.backend_status.mark(graph, key.clone());
         }
-        for key in &changed.client_policies {
-            stages.client_policy_status.mark(graph, key.clone());
-        }
-        for key in &changed.backend_tls_policies {
-            stages.backend_tls_status.mark(graph, key.clone());
-        }
-        for key in &changed.telemetry_policies {
-            stages.telemetry_status.mark(graph, key.clone());
-        }
-        for key in &changed.backend_traffic_policies {
-            stages.backend_traffic_status.mark(graph, key.clone());
-        }
-        for key in &changed.xbackends {
-            stages.xbackend_status.mark(graph, key.clone());
+        for key in &changed.policies {
+            stages.policy_status.mark(graph, key.clone());
         }
         let sources = status::Sources {
             facts,
@@ -72,21 +61,10 @@ impl World {
                 .map(&mut text)
         });
         stages.backend_status.settle(graph, |r, k| status::backend(facts, config, r, k).map(&mut text));
+        let outcomes = (&*outcomes, &*outcomes_of_users);
         stages
-            .client_policy_status
-            .settle(graph, |r, k| status::client_traffic(facts, config, outcomes, r, k).map(&mut text));
-        stages
-            .backend_tls_status
-            .settle(graph, |r, k| status::backend_tls(facts, config, outcomes_of_users, r, k).map(&mut text));
-        stages
-            .telemetry_status
-            .settle(graph, |r, k| status::telemetry(facts, config, outcomes_of_users, r, k).map(&mut text));
-        stages.backend_traffic_status.settle(graph, |r, k| {
-            status::backend_traffic(facts, config, outcomes_of_users, r, k).map(&mut text)
-        });
-        stages
-            .xbackend_status
-            .settle(graph, |r, k| status::xbackend(facts, config, outcomes_of_users, r, k).map(&mut text));
+            .policy_status
+            .settle(graph, |r, k| status::policy(facts, config, outcomes, r, k).map(&mut text));
         self.emit_statuses(outputs);
     }
 
@@ -119,30 +97,10 @@ impl World {
             let id = object_ref(crate::backends::ENVOY_GATEWAY_GROUP, "Backend", &key);
             out.push(status_change(id, generation, stages.backend_status.peek(&key)));
         }
-        for key in unique(stages.client_policy_status.take_changed()) {
-            let generation = facts.client_policies.all.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(crate::backends::ENVOY_GATEWAY_GROUP, "ClientTrafficPolicy", &key);
-            out.push(status_change(id, generation, stages.client_policy_status.peek(&key)));
-        }
-        for key in unique(stages.backend_tls_status.take_changed()) {
-            let generation = facts.backend_tls_policies.all.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(group, "BackendTLSPolicy", &key);
-            out.push(status_change(id, generation, stages.backend_tls_status.peek(&key)));
-        }
-        for key in unique(stages.telemetry_status.take_changed()) {
-            let generation = facts.telemetry_policies.all.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XTelemetryPolicy", &key);
-            out.push(status_change(id, generation, stages.telemetry_status.peek(&key)));
-        }
-        for key in unique(stages.backend_traffic_status.take_changed()) {
-            let generation = facts.backend_traffic_policies.all.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XBackendTrafficPolicy", &key);
-            out.push(status_change(id, generation, stages.backend_traffic_status.peek(&key)));
-        }
-        for key in unique(stages.xbackend_status.take_changed()) {
-            let generation = facts.xbackends.peek(&key).map(|o| o.metadata.generation);
-            let id = object_ref(crate::grants::EXPERIMENTAL_GROUP, "XBackend", &key);
-            out.push(status_change(id, generation, stages.xbackend_status.peek(&key)));
+        for key in unique(stages.policy_status.take_changed()) {
+            let GroupKind { group, kind } = key.0.group_kind();
+            let id = object_ref(group, kind, &key.1);
+            out.push(status_change(id, facts.policy_generation(&key), stages.policy_status.peek(&key)));
         }
     }
 }
