@@ -74,6 +74,12 @@ pub(crate) struct Place {
     pub(crate) section: Option<Arc<str>>,
 }
 
+impl Place {
+    pub(crate) fn gateway(key: &NamespacedName) -> Self {
+        Self { target: Target { kind: TargetKind::Gateway, object: key.clone() }, section: None }
+    }
+}
+
 /// A kind of policy.
 pub(crate) trait Policy: Resource + PartialEq {
     /// The objects that it names, in its own namespace.

@@ -30,7 +30,7 @@ use crate::http::{Lowered, RedirectContext, lowered};
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, SecretKey};
 use crate::parameters::Settings;
 use crate::policies::telemetry::Traced;
-use crate::policies::{Outcomes, OutcomesOfUsers, Place, PolicyKey, PolicyKind, Target, TargetKind};
+use crate::policies::{Outcome, Outcomes, OutcomesOfUsers, Place, PolicyKey, PolicyKind, Told};
 use crate::ports::{self, Emitted, PortState};
 use crate::streams::Streams;
 use crate::uses::{User, Uses};
@@ -458,18 +458,7 @@ impl World {
 
     /// Puts a route's fragments, attachments and clusters where they belong now.
     fn place_route(&mut self, key: &RouteKey) {
-        let Self {
-            graph,
-            facts,
-            stages,
-            hosts,
-            streams,
-            attached,
-            clusters_used,
-            secrets_used,
-            outcomes_of_users,
-            ..
-        } = self;
+        let Self { graph, facts, stages, hosts, streams, attached, .. } = self;
         let bound = stages.bindings.peek(key).zip(stages.lowered.peek(key));
         let created = facts.routes.peek(key).map(|route| age(route.meta()));
         let claimed = bound.zip(created).map(|((b, l), age)| (&**b, &**l, age));
@@ -489,23 +478,44 @@ impl World {
                 uses.extend(lowered.clusters.iter().map(|c| (listener.site.fleet.clone(), c.clone())));
             }
         }
-        let route = User::Route(key.clone());
-        secrets_used.set(&SecretUser::Backends(route.clone()), backends::certificates(&uses));
-        clusters_used.set(&route, uses);
         let mut told = BTreeMap::new();
         if let Some((bindings, lowered)) = bound.filter(|(_, lowered)| !lowered.told.is_empty()) {
             let passes_on = |site: &Site| key.kind == RouteKind::Tls && !site.ends_tls;
             for listener in bindings.listeners() {
-                let target = Target { kind: TargetKind::Gateway, object: listener.site.key.gateway.clone() };
-                let place = Place { target, section: None };
+                let place = Place::gateway(&listener.site.key.gateway);
                 let concerns = |kind| kind != PolicyKind::BackendTls || !passes_on(&listener.site);
                 for (policy, outcome) in lowered.told.iter().filter(|((kind, _), _)| concerns(*kind)) {
-                    told.insert((policy.clone(), (place.clone(), User::Route(key.clone()))), outcome.clone());
+                    told.insert((policy.clone(), place.clone()), outcome.clone());
                 }
             }
         }
         let told = told.into_iter().map(|((policy, place), outcome)| (policy, place, outcome)).collect();
-        outcomes_of_users.set(graph, User::Route(key.clone()), told);
+        self.use_backends(User::Route(key.clone()), uses, told);
+    }
+
+    /// Somebody uses these clusters, and tells this of policies and of backends that are told like them.
+    fn use_backends(&mut self, user: User, clusters: BTreeSet<(FleetKey, ClusterKey)>, told: Told) {
+        let certificates = backends::certificates(&clusters);
+        self.secrets_used.set(&SecretUser::Backends(user.clone()), certificates);
+        self.clusters_used.set(&user, clusters);
+        let told = told.into_iter().map(|(policy, place, outcome)| (policy, (place, user.clone()), outcome));
+        let told = told.collect();
+        self.outcomes_of_users.set(&mut self.graph, user, told);
+    }
+
+    /// The same of what a Gateway itself uses.
+    fn gateway_uses(
+        &mut self,
+        gateway: &NamespacedName,
+        user: User,
+        clusters: &[ClusterKey],
+        told: &[(PolicyKey, Arc<Outcome>)],
+    ) {
+        let fleet = FleetKey(gateway.clone());
+        let clusters = clusters.iter().map(|cluster| (fleet.clone(), cluster.clone())).collect();
+        let place = Place::gateway(gateway);
+        let told = told.iter().map(|(policy, outcome)| (policy.clone(), place.clone(), outcome.clone()));
+        self.use_backends(user, clusters, told.collect());
     }
 
     /// What is left of a fleet that is gone goes with it as a whole.

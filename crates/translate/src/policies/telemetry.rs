@@ -13,7 +13,7 @@ use gatehouse_model::http::Fraction;
 use gatehouse_model::tracing::{AttributeValue, RequestProperty, Tracing};
 use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 
-use super::{Attached, Outcome, Policy, PolicyKey, PolicyKind, Target, TargetKind};
+use super::{Attached, Outcome, Policy, PolicyKey, PolicyKind, Target, TargetKind, conflict};
 use crate::backends::ClusterKey;
 use crate::config::Config;
 use crate::facts::Facts;
@@ -57,15 +57,13 @@ pub(crate) fn traced(
     let target = Target { kind: TargetKind::Gateway, object: key.clone() };
     let attached = facts.telemetry_policies.attached(reads, &target, &std::collections::BTreeMap::new());
     let mut traced = Traced::default();
-    let Some((first, others)) = attached.split_first() else { return Some(Arc::new(traced)) };
+    let Some(first) = attached.first() else { return Some(Arc::new(traced)) };
     let outcome = traced.follow((facts, config), reads, key, first);
     let tell =
         |policy: &Attached<_>, outcome| ((PolicyKind::Telemetry, policy.key.clone()), Arc::new(outcome));
     traced.told.push(tell(first, outcome));
-    traced.told.extend(others.iter().map(|other| {
-        let message = format!("{} counts here: it is older, or comes first by name", first.key);
-        let problem = Some(Problem::new("Conflicted", message));
-        tell(other, Outcome { problem, ..Outcome::default() })
+    traced.told.extend(attached.iter().enumerate().skip(1).map(|(index, other)| {
+        tell(other, Outcome { problem: conflict(&attached, index), ..Outcome::default() })
     }));
     Some(Arc::new(traced))
 }
