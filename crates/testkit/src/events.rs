@@ -155,6 +155,8 @@ pub fn any_object() -> impl Strategy<Value = Value> {
         2 => backends::pod().boxed(),
         2 => backends::traffic_policy().boxed(),
         8 => gateways::envoy_proxy().boxed(),
+        2 => gateways::client_policy().boxed(),
+        2 => gateways::telemetry_policy().boxed(),
         2 => grant().boxed(),
         2 => namespace().boxed(),
         5 => secret().boxed(),
@@ -209,9 +211,11 @@ fn gateway_ref() -> impl Strategy<Value = Value> {
 }
 
 fn grant() -> impl Strategy<Value = Value> {
-    let from =
-        (some_of(&["HTTPRoute", "GRPCRoute", "TLSRoute", "Gateway", "ListenerSet"]), some_of(NAMESPACES))
-            .prop_map(|(kind, namespace)| json!({ "group": GROUP, "kind": kind, "namespace": namespace }));
+    let kinds = &["HTTPRoute", "GRPCRoute", "TLSRoute", "Gateway", "ListenerSet", "XTelemetryPolicy"];
+    let from = (some_of(kinds), some_of(NAMESPACES)).prop_map(|(kind, namespace)| {
+        let group = if kind.starts_with('X') { EXPERIMENTAL } else { GROUP };
+        json!({ "group": group, "kind": kind, "namespace": namespace })
+    });
     let to = prop_oneof![
         some_of(&["Service", "Secret"]).prop_map(|kind| json!({ "group": "", "kind": kind })),
         Just(json!({ "group": "", "kind": "Secret", "name": "cert-0" })),

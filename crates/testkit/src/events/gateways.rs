@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
+use super::routes::{backend_ref, external_auth};
 use super::{
-    API, ENVOY_GATEWAY, HOSTS, NAMESPACES, OURS, PROXIES, SECRETS, from_namespaces, gateway_ref, meta,
-    some_of,
+    API, ENVOY_GATEWAY, GROUP, HOSTS, NAMESPACES, OURS, PROXIES, SECRETS, from_namespaces, gateway_ref, meta,
+    some_of, with_scope,
 };
 
 pub(super) fn class() -> impl Strategy<Value = Value> {
@@ -56,27 +57,32 @@ fn listener(name: usize) -> impl Strategy<Value = Value> {
             4 => Just(("TLS", 443)),
         ],
         weighted(0.6, some_of(HOSTS)),
-        from_namespaces(),
+        (from_namespaces(), weighted(0.2, proptest::collection::vec(external_auth(), 1..3))),
         kinds,
         (proptest::collection::vec(certificate_ref(), 0..3), select(vec!["Terminate", "Passthrough"])),
     )
-        .prop_map(move |((protocol, port), hostname, namespaces, kinds, (certificates, mode))| {
-            let mut listener = json!({
-                "name": format!("l{name}"),
-                "port": port,
-                "protocol": protocol,
-                "allowedRoutes": { "namespaces": namespaces, "kinds": kinds },
-            });
-            if let Some(hostname) = hostname {
-                listener["hostname"] = json!(hostname);
-            }
-            match protocol {
-                "HTTPS" => listener["tls"] = json!({ "certificateRefs": certificates }),
-                "TLS" => listener["tls"] = json!({ "mode": mode, "certificateRefs": certificates }),
-                _ => {}
-            }
-            listener
-        })
+        .prop_map(
+            move |((protocol, port), hostname, (namespaces, filters), kinds, (certificates, mode))| {
+                let mut listener = json!({
+                    "name": format!("l{name}"),
+                    "port": port,
+                    "protocol": protocol,
+                    "allowedRoutes": { "namespaces": namespaces, "kinds": kinds },
+                });
+                if let Some(hostname) = hostname {
+                    listener["hostname"] = json!(hostname);
+                }
+                if let Some(filters) = filters {
+                    listener["filters"] = json!({ "requests": filters });
+                }
+                match protocol {
+                    "HTTPS" => listener["tls"] = json!({ "certificateRefs": certificates }),
+                    "TLS" => listener["tls"] = json!({ "mode": mode, "certificateRefs": certificates }),
+                    _ => {}
+                }
+                listener
+            },
+        )
 }
 
 fn listeners() -> impl Strategy<Value = Value> {
@@ -164,4 +170,50 @@ pub(super) fn listener_set() -> impl Strategy<Value = Value> {
         json!({ "apiVersion": API, "kind": "ListenerSet", "metadata": metadata,
             "spec": { "parentRef": parent, "listeners": listeners } })
     })
+}
+
+pub(super) fn client_policy() -> impl Strategy<Value = Value> {
+    let target = (weighted(0.4, some_of(&["l0", "l1"])), some_of(&["gw-0", "gw-1", "set-0"]));
+    let target = target.prop_map(|(section, name)| {
+        let kind = if name.starts_with("gw") { "Gateway" } else { "ListenerSet" };
+        let mut target = json!({ "group": GROUP, "kind": kind, "name": name });
+        if let Some(section) = section {
+            target["sectionName"] = json!(section);
+        }
+        target
+    });
+    let spec = select(vec![
+        json!({ "headers": { "requestID": "Preserve" } }),
+        json!({ "connection": { "bufferLimit": "64Ki" } }),
+        json!({ "connection": { "bufferLimit": "many" } }),
+        json!({ "proxyProtocol": { "optional": true }, "timeout": { "http": { "idleTimeout": "2m" } } }),
+        json!({ "tls": { "minVersion": "1.3" } }),
+        json!({ "tls": { "clientValidation": { "caCertificateRefs": [{ "name": "cert-0" }] } } }),
+    ]);
+    let targets = proptest::collection::vec(target, 1..3);
+    (meta(&["client-0", "client-1"]), targets, spec).prop_map(|(metadata, targets, mut spec)| {
+        spec["targetRefs"] = json!(targets);
+        json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "ClientTrafficPolicy", "metadata": metadata,
+            "spec": spec })
+    })
+}
+
+pub(super) fn telemetry_policy() -> impl Strategy<Value = Value> {
+    let target = some_of(&["gw-0", "gw-1"])
+        .prop_map(|name| json!({ "group": GROUP, "kind": "Gateway", "name": name }));
+    let mode = select(vec!["Enabled", "Enabled", "Enabled", "Disabled"]);
+    let targets = proptest::collection::vec(target, 1..3);
+    (meta(&["spans-0", "spans-1"]), targets, mode, backend_ref(), weighted(0.3, Just("edge"))).prop_map(
+        |(metadata, targets, mode, mut reference, service)| {
+            if let Some(fields) = reference.as_object_mut() {
+                fields.remove("weight");
+            }
+            let mut tracing = json!({ "mode": mode, "provider": { "backendRef": reference } });
+            if let Some(service) = service {
+                tracing["serviceName"] = json!(service);
+            }
+            json!({ "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XTelemetryPolicy",
+                "metadata": metadata, "spec": { "targetRefs": targets, "tracing": tracing } })
+        },
+    )
 }

@@ -29,7 +29,7 @@ fn parent() -> impl Strategy<Value = Value> {
         })
 }
 
-fn backend_ref() -> impl Strategy<Value = Value> {
+pub(super) fn backend_ref() -> impl Strategy<Value = Value> {
     let kind = prop_oneof![
         4 => (some_of(&["s-0", "s-1"]), select(vec![80, 80, 80, 81]))
             .prop_map(|(name, port)| json!({ "name": name, "port": port })),
@@ -69,9 +69,26 @@ fn filter() -> impl Strategy<Value = Value> {
         2 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "hostname": "to.example.com" } })),
         1 => Just(json!({ "type": "RequestRedirect", "requestRedirect": { "scheme": "https" } })),
         2 => mirror.boxed(),
+        2 => external_auth().boxed(),
         1 => Just(json!({ "type": "ExtensionRef",
             "extensionRef": { "group": "g", "kind": "K", "name": "n" } })),
     ]
+}
+
+/// A filter of routes and of listeners.
+pub(super) fn external_auth() -> impl Strategy<Value = Value> {
+    let protocol = select(vec![
+        json!({ "protocol": "HTTP", "http": { "path": "/check" } }),
+        json!({ "protocol": "HTTP", "http": { "path": format!("/{POISON}") } }),
+        json!({ "protocol": "GRPC", "grpc": {} }),
+    ]);
+    (backend_ref(), protocol).prop_map(|(mut reference, mut auth)| {
+        if let Some(fields) = reference.as_object_mut() {
+            fields.remove("weight");
+        }
+        auth["backendRef"] = reference;
+        json!({ "type": "ExternalAuth", "externalAuth": auth })
+    })
 }
 
 fn rule() -> BoxedStrategy<Value> {
