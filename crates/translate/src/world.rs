@@ -29,7 +29,7 @@ use crate::facts::{Change, Facts};
 use crate::http::RedirectContext;
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, SecretKey};
 use crate::parameters::Settings;
-use crate::policies::{Outcomes, OutcomesOfUsers, PolicyKey};
+use crate::policies::{Outcomes, PolicyKey};
 use crate::ports::Emitted;
 use crate::streams::Streams;
 use crate::uses::{User, Uses};
@@ -49,7 +49,6 @@ pub struct World {
     streams: Streams,
     /// What policies are told.
     outcomes: Outcomes,
-    outcomes_of_users: OutcomesOfUsers,
     /// Routes by listener: the `attachedRoutes` counts.
     attached: Tally<RouteKey, Arc<ListenerKey>>,
     clusters_used: Uses<User, ClusterKey>,
@@ -124,7 +123,6 @@ impl World {
             points: Points::new(&mut graph),
             streams: Streams::new(&mut graph),
             outcomes: Outcomes::new(&mut graph, "policies/outcomes"),
-            outcomes_of_users: OutcomesOfUsers::new(&mut graph, "policies/outcomes_of_users"),
             attached: Tally::new(&mut graph, "attached"),
             clusters_used: Uses::default(),
             secrets_used: Uses::default(),

@@ -37,9 +37,14 @@ impl World {
         let certificates = certificates(&clusters);
         self.secrets_used.set(&SecretUser::Backends(user.clone()), certificates);
         self.clusters_used.set(&user, clusters);
+        self.tell(user, told);
+    }
+
+    /// Somebody tells this of policies.
+    pub(super) fn tell(&mut self, user: User, told: Told) {
         let told = told.into_iter().map(|(policy, place, outcome)| (policy, (place, user.clone()), outcome));
         let told = told.collect();
-        self.outcomes_of_users.set(&mut self.graph, user, told);
+        self.outcomes.set(&mut self.graph, user, told);
     }
 
     /// The same of what a Gateway itself uses.

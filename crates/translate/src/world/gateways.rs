@@ -11,6 +11,7 @@ use crate::config::Hosting;
 use crate::gateways::{self, GatewayState, class, gateway};
 use crate::output::Outputs;
 use crate::ports;
+use crate::uses::User;
 
 impl World {
     pub(super) fn settle_gateways(&mut self, changed: &Changed, outputs: &mut Outputs) {
@@ -80,7 +81,7 @@ impl World {
         self.keep_settings(key, view.as_deref());
         self.points.set(&mut self.graph, key, view.as_deref());
         let told = view.as_ref().map(|view| view.told.clone()).unwrap_or_default();
-        self.outcomes.set(&mut self.graph, key.clone(), told);
+        self.tell(User::Listeners(key.clone()), told);
         self.hosts.set_gateway(&mut self.graph, key, view.as_deref());
         let fleet = FleetKey(key.clone());
         if let Some(view) = view {
