@@ -1,5 +1,6 @@
 //! Identities of the objects and of what is made of them.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +8,16 @@ use std::sync::Arc;
 use serde::Serialize;
 
 /// Namespace and name of an object, `namespace/name` in print.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+///
+/// Sorts by that text, as Gateway API asks for ("alphabetical order by `{namespace}/{name}`").
+///
+/// ```
+/// use gatehouse_model::NamespacedName;
+/// assert!(NamespacedName::new("a-b", "x") < NamespacedName::new("a", "x"));
+/// assert!(NamespacedName::new("a", "x") < NamespacedName::new("ab", "x"));
+/// assert!(NamespacedName::new("a", "x") < NamespacedName::new("a", "x-y"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct NamespacedName {
     /// The namespace; empty for cluster-scoped objects.
     pub namespace: Arc<str>,
@@ -19,6 +29,25 @@ impl NamespacedName {
     /// Makes a key from its two parts.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl Ord for NamespacedName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if self.namespace == other.namespace {
+            return self.name.cmp(&other.name);
+        }
+        // No namespace has a slash, so two that differ do so at the latest there.
+        let (own, theirs) = (self.namespace.as_bytes(), other.namespace.as_bytes());
+        let shared = own.len().min(theirs.len());
+        let at = |namespace: &[u8]| namespace.get(shared).copied().unwrap_or(b'/');
+        own[..shared].cmp(&theirs[..shared]).then_with(|| at(own).cmp(&at(theirs)))
+    }
+}
+
+impl PartialOrd for NamespacedName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

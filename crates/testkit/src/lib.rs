@@ -1,4 +1,4 @@
-//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend, a real Envoy.
+//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an oracle of who answers, an echo backend, a real Envoy.
 
 #[cfg(feature = "apiserver")]
 pub mod apiserver;
@@ -9,5 +9,6 @@ pub mod events;
 pub mod hostile;
 pub mod http;
 pub mod objects;
+pub mod oracle;
 pub mod scale;
 pub mod xds_client;

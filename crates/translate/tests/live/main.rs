@@ -8,11 +8,14 @@
 //!
 //! Clients and backends that are shown, and must show, certificates.
 //!
+//! Random worlds: it answers as the specification says.
+//!
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
 mod backends;
 mod listener_filters;
 mod mutual;
+mod oracle;
 mod rig;
 mod streams;
 #[path = "../support/mod.rs"]
