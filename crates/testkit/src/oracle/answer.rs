@@ -97,38 +97,17 @@ enum Criterion {
 }
 
 fn of_routes(world: &World, request: &Request, listener: &Merged<'_>) -> Verdict {
-    let attached: Vec<_> = world.routes.iter().filter(|route| is_attached(world, route, listener)).collect();
-    // What the routes and the listener have in common, beside the route's own hostname.
-    let mut hosts = Vec::new();
-    for route in attached {
-        for own in hostnames(route) {
-            let shared = intersection(listener.listener.hostname, own);
-            hosts.extend(
-                shared
-                    .filter(|shared| matches(*shared, &request.hostname()))
-                    .map(|shared| (route, own, shared)),
-            );
-        }
-    }
-    // HTTPRoute and GRPCRoute `hostnames`: precedence is that of the hostname first. The text does not say whether a request
-    // that no rule of the most specific hostname matches may fall to a wider one; here, as in all proxies with virtual
-    // hosts, it does not.
-    let best = hosts.iter().map(|(_, _, shared)| characters(*shared)).max();
-    hosts.retain(|(_, _, shared)| Some(characters(*shared)) == best);
-
     let mut candidates = Vec::new();
-    for (route, own, _) in hosts {
+    for (route, own) in routes_of_host(world, &request.hostname(), listener) {
         for (rule, of_rule) in route.rules.iter().enumerate() {
             // "If no matches are specified, the default is a prefix path match on `/`"; for gRPC "every gRPC request".
             let default = [Match::default()];
-            let all = if of_rule.matches.is_empty() { &default[..] } else { &of_rule.matches };
-            for (place, one) in all.iter().enumerate().filter(|(_, one)| satisfies(route.kind, one, request))
+            let matches = if of_rule.matches.is_empty() { &default[..] } else { &of_rule.matches };
+            for (place, one) in
+                matches.iter().enumerate().filter(|(_, one)| satisfies(route.kind, one, request))
             {
-                candidates.push(Candidate {
-                    route,
-                    rule,
-                    criteria: criteria(route, own, one, (rule, place)),
-                });
+                let criteria = criteria(route, own, one, (rule, place));
+                candidates.push(Candidate { route, rule, criteria });
             }
         }
     }
@@ -137,15 +116,32 @@ fn of_routes(world: &World, request: &Request, listener: &Merged<'_>) -> Verdict
         // "When no rules matching a request have been successfully attached [...] a HTTP 404 status code MUST be returned."
         return Verdict { answer: Answer::NotFound, decided_by: None };
     };
-    let other = candidates
-        .iter()
-        .find(|other| (other.route.rule_name(other.rule)) != first.route.rule_name(first.rule));
+    let name = |candidate: &Candidate<'_>| candidate.route.rule_name(candidate.rule);
+    let other = candidates.iter().find(|other| name(other) != name(first));
     let decided_by = other.and_then(|other| {
         let mut pairs = first.criteria.iter().zip(&other.criteria);
         pairs.find(|(own, theirs)| own != theirs).map(|((name, _), _)| *name)
     });
-    let answer = Answer::Rule(first.route.rule_name(first.rule), deed(world, first.route, first.rule));
-    Verdict { answer, decided_by }
+    Verdict { answer: Answer::Rule(name(first), deed(world, first.route, first.rule)), decided_by }
+}
+
+/// Routes of the listener for a host, each with the hostname of its own that leads there.
+///
+/// HTTPRoute and GRPCRoute `hostnames`: precedence is that of the hostname first. The text does not say whether a request
+/// that no rule of the most specific hostname matches may fall to a wider one; here, as in all proxies with virtual hosts,
+/// it does not.
+fn routes_of_host<'w>(world: &'w World, host: &str, listener: &Merged<'_>) -> Vec<(&'w Route, &'static str)> {
+    let mut found = Vec::new();
+    for route in world.routes.iter().filter(|route| is_attached(world, route, listener)) {
+        for own in hostnames(route) {
+            let shared = intersection(listener.listener.hostname.unwrap_or(ANY), own);
+            let shared = shared.filter(|shared| matches(Some(shared), host));
+            found.extend(shared.map(|shared| (characters(shared), route, own)));
+        }
+    }
+    let best = found.iter().map(|(characters, _, _)| *characters).max();
+    found.retain(|(characters, _, _)| Some(*characters) == best);
+    found.into_iter().map(|(_, route, own)| (route, own)).collect()
 }
 
 /// ParentReference, and Listener `allowedRoutes`. ListenerSet: "Routes can attach to a ListenerSet by specifying it as a
@@ -174,32 +170,27 @@ fn names_gateway_of(world: &World, parent: &super::world::Parent, merged: &Merge
     })
 }
 
+/// Stands for an absent hostname, which every host matches.
+const ANY: &str = "*";
+
 /// A route without hostnames is for every host.
-fn hostnames(route: &Route) -> Vec<Option<&'static str>> {
-    if route.hostnames.is_empty() { vec![None] } else { route.hostnames.iter().copied().map(Some).collect() }
+fn hostnames(route: &Route) -> Vec<&'static str> {
+    if route.hostnames.is_empty() { vec![ANY] } else { route.hostnames.clone() }
 }
 
 /// HTTPRoute `hostnames`: what the listener's hostname and the route's have in common; nothing: the hostname is ignored.
-fn intersection(listener: Option<&'static str>, route: Option<&'static str>) -> Option<Option<&'static str>> {
-    let covers = |wide: Option<&str>, narrow: Option<&str>| match narrow {
-        None => wide.is_none(),
-        // `*.a.example.com` is within `*.example.com` as `.a.example.com` ends with `.example.com`.
-        Some(narrow) => wide == Some(narrow) || matches(wide, narrow.trim_start_matches('*')),
+fn intersection(listener: &'static str, route: &'static str) -> Option<&'static str> {
+    // `*.a.example.com` is within `*.example.com` as `.a.example.com` ends with `.example.com`.
+    let covers = |wide: &str, narrow: &str| {
+        wide == narrow || (narrow != ANY && matches(Some(wide), narrow.trim_start_matches('*')))
     };
-    if covers(listener, route) {
-        Some(route)
-    } else if covers(route, listener) {
-        Some(listener)
-    } else {
-        None
-    }
+    if covers(listener, route) { Some(route) } else { covers(route, listener).then_some(listener) }
 }
 
 /// "Characters in a matching non-wildcard hostname", then "Characters in a matching hostname".
-fn characters(hostname: Option<&str>) -> (usize, usize) {
-    let all = hostname.map_or(0, str::len);
-    let exact = hostname.is_some_and(|hostname| !hostname.starts_with('*'));
-    (if exact { all } else { 0 }, all)
+fn characters(hostname: &str) -> (usize, usize) {
+    let all = if hostname == ANY { 0 } else { hostname.len() };
+    (if hostname.starts_with('*') { 0 } else { all }, all)
 }
 
 /// HTTPRouteMatch and GRPCRouteMatch: "Multiple match types are ANDed together".
@@ -270,7 +261,7 @@ fn whole(regex: &str, text: &str) -> bool {
 /// Precedence: HTTPRouteRule `matches` and GRPCRouteRule `matches`.
 fn criteria(
     route: &Route,
-    own: Option<&str>,
+    own: &str,
     one: &Match,
     (rule, place): (usize, usize),
 ) -> Vec<(&'static str, Criterion)> {

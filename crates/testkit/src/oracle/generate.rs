@@ -305,7 +305,12 @@ fn request() -> impl Strategy<Value = Request> {
         3 => select(REQUESTED).prop_map(|path| (false, path)),
         2 => select(CALLS).prop_map(|path| (true, path)),
     ];
-    let server_name = prop_oneof![6 => Just(None), 3 => select(HOSTS).prop_map(|host| Some(Some(host))), 1 => Just(Some(None))];
+    // None: that of the host.
+    let server_name = prop_oneof![
+        6 => Just(None),
+        3 => select(HOSTS).prop_map(|host| Some(without_port(host))),
+        1 => Just(Some(ServerName::Absent)),
+    ];
     let headers = prop_oneof![
         2 => Just(vec![("x-one", "1"), ("X-Two", "1")]),
         1 => subsequence(vec![("x-one", "1"), ("X-Two", "1")], 0..=2),
@@ -319,7 +324,7 @@ fn request() -> impl Strategy<Value = Request> {
             Request {
                 gateway,
                 port,
-                tls: tls.then(|| self::server_name(host, server_name)),
+                tls: tls.then(|| server_name.unwrap_or_else(|| without_port(host))),
                 host: host.to_owned(),
                 method: if grpc { "POST" } else { method },
                 path,
@@ -330,12 +335,6 @@ fn request() -> impl Strategy<Value = Request> {
         })
 }
 
-/// Mostly that of the host; names have no port.
-fn server_name(host: &str, other: Option<Option<&str>>) -> ServerName {
-    let name = |host: &str| ServerName::Is(host.split(':').next().unwrap_or_default().to_owned());
-    match other {
-        None => name(host),
-        Some(Some(other)) => name(other),
-        Some(None) => ServerName::Absent,
-    }
+fn without_port(host: &str) -> ServerName {
+    ServerName::Is(host.split(':').next().unwrap_or_default().to_owned())
 }

@@ -399,7 +399,7 @@ impl Parent {
 
 impl Match {
     fn json(&self, kind: Kind) -> Value {
-        let list = |named: &[Named]| Value::from_iter(named.iter().map(Named::json));
+        let list = |named: &[Named]| named.iter().map(Named::json).collect::<Value>();
         let mut json = json!({ "headers": list(&self.headers) });
         if kind == Kind::Grpc {
             if self.service.is_some() || self.call.is_some() {

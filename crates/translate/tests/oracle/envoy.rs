@@ -66,8 +66,8 @@ impl Proxy {
                 texts(&chain["filter_chain_match"]["server_names"]).map(str::to_owned).collect();
             if names.is_empty() { vec!["*".to_owned()] } else { names }
         };
-        let named = chains.iter().flat_map(|chain| names(chain).into_iter().map(move |name| (chain, name)));
-        let best = named.filter(|(_, own)| matches(own, &name)).max_by_key(|(_, own)| specificity(own));
+        let all = chains.iter().flat_map(|chain| names(chain).into_iter().map(move |name| (chain, name)));
+        let best = all.filter(|(_, own)| matches(own, &name)).max_by_key(|(_, own)| specificity(own));
         let (chain, _) = best?;
         // A handshake with what does not speak TLS fails, and so does the other way round.
         (chain.get("transport_socket").is_some() == request.tls.is_some()).then_some(chain)
