@@ -28,6 +28,7 @@ use crate::gateways::{self, ClassState, GatewayState, class, gateway};
 use crate::http::guards::Guard;
 use crate::http::{Lowered, RedirectContext, lowered};
 use crate::output::{FleetChange, FleetPlan, FleetState, Outputs, Resource, SecretKey};
+use crate::overlaps::{Overlaps, overlaps};
 use crate::parameters::Settings;
 use crate::policies::telemetry::Traced;
 use crate::policies::{Outcome, Outcomes, OutcomesOfUsers, Place, PolicyKey, PolicyKind, Told};
@@ -93,6 +94,7 @@ struct Stages {
     /// What Gateways show to backends, where they show something.
     shown: Stage<NamespacedName, Shown>,
     certificates: Stage<ListenerKey, Arc<Certificates>>,
+    overlaps: Stage<NamespacedName, Arc<Overlaps>>,
     guards: Stage<ListenerKey, Arc<Guard>>,
     traced: Stage<NamespacedName, Arc<Traced>>,
     ports: Stage<PortKey, PortState>,
@@ -122,6 +124,7 @@ impl Stages {
             authorities: Stage::new(graph, "authorities"),
             shown: Stage::new(graph, "certificates/shown"),
             certificates: Stage::new(graph, "certificates"),
+            overlaps: Stage::new(graph, "overlaps"),
             guards: Stage::new(graph, "guards"),
             traced: Stage::new(graph, "traced"),
             ports: Stage::new(graph, "ports"),
@@ -366,6 +369,10 @@ impl World {
             .certificates
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
+        stages
+            .overlaps
+            .settle(graph, |reads, key| overlaps(&stages.gateways, &stages.certificates, reads, key));
+        stages.overlaps.take_changed();
         stages.authorities.settle(graph, |reads, key| of_clients(facts, &stages.gateways, reads, key));
         stages.shown.settle(graph, |reads, key| shown(facts, &stages.gateways, &stages.pairs, reads, key));
         for key in unique(self.stages.shown.take_changed()) {
@@ -384,6 +391,7 @@ impl World {
         for listener in renew(&mut self.listeners_of, key, listeners) {
             self.stages.certificates.mark(&mut self.graph, listener);
         }
+        self.stages.overlaps.mark(&mut self.graph, key.clone());
         let filtered = view.iter().flat_map(|v| v.listeners.iter().filter(|l| !l.filters.is_empty()));
         let filtered = filtered.map(|listener| listener.key.clone()).collect();
         for listener in renew(&mut self.filtered_of, key, filtered) {
