@@ -18,6 +18,7 @@ pub(super) const FIELDS: &[&str] = &[
 /// a Gateway of ours.
 const TYPES: &[&str] = &[
     "Accepted",
+    "AddressesAssigned",
     "AttachedListenerSets",
     "Conflicted",
     "DefaultGateway",

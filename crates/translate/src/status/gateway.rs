@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::listener::{ADDRESS_NOT_USABLE, Entry, PENDING, Programmed, Sources};
 use super::{parameters_followed, to_json, verdict};
 use crate::authorities;
-use crate::config::Hosting;
+use crate::config::{Config, Hosting};
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
 use crate::output::{FleetAddress, FleetState, Routability};
@@ -35,7 +35,7 @@ pub(crate) fn gateway(
     };
     let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
     let programmed = programmed_in_pods(owner_programmed(&all, generation), &pods, view);
-    let mut conditions = vec![accepted, programmed];
+    let mut conditions = vec![accepted, programmed, addresses_assigned(sources.config, view, &pods)];
     let default = "routes with useDefaultGateways: All attach to this Gateway";
     conditions.extend(
         view.is_default
@@ -114,6 +114,38 @@ fn address(known: &FleetAddress) -> Value {
         json["routability"] = known.routability.as_str().into();
     }
     json
+}
+
+/// Whether all addresses that were asked for are there; who asks for none is to have one.
+fn addresses_assigned(config: &Config, view: &GatewayView, pods: &Pods<'_>) -> Condition {
+    let condition = |status: bool, reason, message: String| {
+        Condition::new("AddressesAssigned", status, reason, message, view.generation)
+    };
+    let all = || condition(true, "AddressesAssigned", "all addresses are assigned".to_owned());
+    let none = |why: &str| condition(false, "NotAssigned", why.to_owned());
+    let state = match (&config.hosting, pods) {
+        _ if !view.serves => return none("the Gateway is not served"),
+        (Hosting::Host { .. }, _) => return all(),
+        (Hosting::Pods, Pods::Known(state)) => state,
+        (Hosting::Pods, _) => return none("the proxies are being made"),
+    };
+    let has = |routability| state.addresses.iter().any(|known| known.routability == routability);
+    let there = |wanted: &&FleetAddress| match wanted.value {
+        Some(_) => state.addresses.contains(wanted),
+        None => has(wanted.routability),
+    };
+    let (wanted, there) = match asked(view).count() {
+        0 => (1, usize::from(has(Routability::Default))),
+        wanted => (wanted, asked(view).filter(there).count()),
+    };
+    match there {
+        there if there == wanted => all(),
+        0 => none("no address is assigned yet"),
+        _ => {
+            let message = format!("{there} of {wanted} addresses are assigned");
+            condition(false, "PartiallyAssigned", message)
+        }
+    }
 }
 
 /// Whether a Gateway is to be reached so; one that asks for no addresses has the default.
