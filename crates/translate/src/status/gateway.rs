@@ -46,7 +46,7 @@ pub(crate) fn gateway(
         let kind = "InsecureFrontendValidationMode";
         conditions.push(Condition::new(kind, true, "ConfigurationChanged", message, generation));
     }
-    conditions.extend(resolved(sources, reads, view, &own));
+    conditions.push(resolved(sources, reads, view, &own));
     conditions.extend(view.parameters.as_ref().map(|parameters| pods.followed(parameters, generation)));
     let mut status = json!({
         "conditions": to_json(&conditions),
@@ -74,11 +74,10 @@ fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition 
     if served { Condition { status: true.into(), ..accepted } } else { accepted }
 }
 
-/// Whether a Gateway's own references resolve, where it has such, with its listeners' in sum.
-fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[Entry]) -> Option<Condition> {
-    view.shows.as_ref()?;
+/// Whether a Gateway's own references resolve, with its listeners' in sum.
+fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[Entry]) -> Condition {
     let shown = sources.shown.get(reads, &view.fleet.0);
-    if shown.is_none() {
+    if shown.is_none() && view.shows.is_some() {
         // Its Secret is not known yet: the last status stays.
         reads.hold();
     }
@@ -89,7 +88,7 @@ fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[
     };
     let problem = unresolved.or_else(|| (listeners > 0).then(of_listeners));
     let good = ("ResolvedRefs", "all references resolve");
-    Some(verdict("ResolvedRefs", problem.as_ref(), good, view.generation))
+    verdict("ResolvedRefs", problem.as_ref(), good, view.generation)
 }
 
 /// `None` while nothing is known of them.
