@@ -16,6 +16,7 @@ use serde::Serialize;
 /// assert!(NamespacedName::new("a-b", "x") < NamespacedName::new("a", "x"));
 /// assert!(NamespacedName::new("a", "x") < NamespacedName::new("ab", "x"));
 /// assert!(NamespacedName::new("a", "x") < NamespacedName::new("a", "x-y"));
+/// assert!(NamespacedName::new("a", "z") < NamespacedName::new("a/b", "x"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct NamespacedName {
@@ -37,11 +38,15 @@ impl Ord for NamespacedName {
         if self.namespace == other.namespace {
             return self.name.cmp(&other.name);
         }
-        // No namespace has a slash, so two that differ do so at the latest there.
+        // Namespaces that differ do so at the latest where one has its slash and the other goes on. (One that has a slash of
+        // its own, which only hostile files have, comes after its beginning.)
         let (own, theirs) = (self.namespace.as_bytes(), other.namespace.as_bytes());
         let shared = own.len().min(theirs.len());
-        let at = |namespace: &[u8]| namespace.get(shared).copied().unwrap_or(b'/');
-        own[..shared].cmp(&theirs[..shared]).then_with(|| at(own).cmp(&at(theirs)))
+        let next = |namespace: &[u8]| namespace.get(shared).copied().unwrap_or(b'/');
+        own[..shared]
+            .cmp(&theirs[..shared])
+            .then_with(|| next(own).cmp(&next(theirs)))
+            .then_with(|| own.len().cmp(&theirs.len()))
     }
 }
 
