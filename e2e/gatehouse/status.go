@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -52,18 +53,16 @@ func (o *Object) Listeners() map[string]Listener {
 	return out
 }
 
-// Parents returns the conditions of a route for each parent, by what the reference says: `namespace/name/section:port`.
+// Parents returns the conditions of a route for each parent, by what the reference says: `Kind namespace/name/section`.
 func (o *Object) Parents() map[string]map[string]Condition {
 	out := map[string]map[string]Condition{}
 	for _, parent := range o.items("parents") {
 		reference, _ := parent["parentRef"].(map[string]any)
 		text := func(field string) string {
-			if value, ok := reference[field]; ok {
-				return fmt.Sprint(value)
-			}
-			return ""
+			value, _ := reference[field].(string)
+			return value
 		}
-		key := text("namespace") + "/" + text("name") + "/" + text("sectionName") + ":" + text("port")
+		key := fmt.Sprintf("%s %s/%s/%s", cmp.Or(text("kind"), "Gateway"), text("namespace"), text("name"), text("sectionName"))
 		out[key] = (&Object{Status: parent}).Conditions()
 	}
 	return out

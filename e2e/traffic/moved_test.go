@@ -129,7 +129,7 @@ func wrongPlaces(d *gatehouse.Document, moves []move, version int) error {
 		}
 		for _, p := range m.at(version) {
 			attached[p.gateway+"/"+p.section]++
-			key := fmt.Sprintf("/%s/%s:", p.gateway, p.section)
+			key := fmt.Sprintf("Gateway /%s/%s", p.gateway, p.section)
 			if conditions := parents[key]; conditions["Accepted"].Status != "True" {
 				return fmt.Errorf("version %d of %s: parent %s of %v", version, m.name, key, parents)
 			}
