@@ -43,11 +43,12 @@ func covers(pattern, host string) bool {
 	return pattern == "" || pattern == host || wild && strings.HasSuffix(host, suffix) && len(host) > len(suffix)
 }
 
-// wantedRoute is the hostname of the route that answers; false when none does. Of the routes whose hostname has something in common with the
-// listener's, that whose own hostname is the most specific gets the request: an exact one, then the longest wildcard.
-func wantedRoute(listener, host string) (string, bool) {
+// wantedRoute is the hostname of the route that answers; false when none does. Of the routes whose hostname has something in
+// common with the listener's, that whose own hostname is the most specific gets the request: an exact one, then the longest
+// wildcard.
+func wantedRoute(routes []string, listener, host string) (string, bool) {
 	best, found := "", false
-	for _, route := range routeHosts {
+	for _, route := range routes {
 		if !covers(listener, host) || !covers(route, host) {
 			continue
 		}
@@ -116,7 +117,7 @@ func (w *world) asks(listener int, spelt string) *reply {
 // wrongHost says what is wrong with the answer of a listener to a host.
 func (w *world) wrongHost(listener int, host, spelt string) error {
 	r := w.asks(listener, spelt)
-	if route, found := wantedRoute(listenerHosts[listener], host); found {
+	if route, found := wantedRoute(routeHosts, listenerHosts[listener], host); found {
 		return all(r, code(200), header("X-Route", "of "+cmp.Or(route, "all")))
 	}
 	return all(r, code(404))
@@ -153,6 +154,52 @@ func TestServerNamesOfListeners(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestServerNamesOfStreams is the same for TLSRoutes: connections are told apart by their server name alone. Who has no route is
+// not served.
+func TestServerNamesOfStreams(t *testing.T) {
+	w := newWorld(t, certificate(t, "streams"))
+	routes := routeHosts[1:] // those of this kind must have a hostname
+	var listeners []string
+	for n, hostname := range listenerHosts {
+		listeners = append(listeners, fmt.Sprintf(`{name: l%d, port: %d, protocol: TLS%s, tls: {mode: Terminate, certificateRefs: [{name: %s}]}}`,
+			n, firstOfMany+n, field("hostname", hostname), secretName))
+	}
+	w.write(t, manifest.Gateway(gatewayName, className, w.address, listeners...))
+	for n, hostname := range routes {
+		name := fmt.Sprintf("stream-%d", n)
+		w.write(t, manifest.Service(name), manifest.Slice(name, backendPort, w.backend(t, hostname, 50+n)), manifest.Parse(`
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: %s, namespace: default}
+spec:
+  parentRefs: [{name: %s}]
+  hostnames: [%q]
+  rules: [{backendRefs: [{name: %s, port: 80}]}]`, name, gatewayName, hostname, name))
+	}
+	// Those that are served come first: before a listener is there, it serves nobody.
+	for _, served := range []bool{true, false} {
+		for n, listener := range listenerHosts {
+			for _, name := range askedHosts[:len(askedHosts)-1] { // an address is no server name
+				if route, found := wantedRoute(routes, listener, name); found == served {
+					w.mustStream(t, n, name, route, found)
+					w.mustStream(t, n, strings.ToUpper(name), route, found)
+				}
+			}
+		}
+	}
+}
+
+func (w *world) mustStream(t *testing.T, listener int, name, route string, found bool) {
+	t.Helper()
+	eventually(t, 5*time.Second, fmt.Sprintf("listener %q, server name %s", listenerHosts[listener], name), func() error {
+		r := request{host: "any.test", path: "/", tls: true}.sendTo(name, w.port(firstOfMany+listener))
+		if found {
+			return all(r, code(200), from(route))
+		}
+		return refused(r)
+	})
 }
 
 // TestHostnamesThatAreNoHostnames puts what the specification's schema refuses into one object: its file is refused with the
