@@ -61,7 +61,7 @@ func TestBothFamiliesOfAddresses(t *testing.T) {
 // awaitAt asks an address until the answer is as expected; clients name no server.
 func (w *world) awaitAt(t *testing.T, address string, q request, expected expectation) {
 	t.Helper()
-	eventually(t, 5*time.Second, address+" "+q.host+q.path, func() error { return all(q.sendTo("", address), code(200), expected) })
+	eventually(t, 10*time.Second, address+" "+q.host+q.path, func() error { return all(q.sendTo("", address), code(200), expected) })
 }
 
 func wrongAddresses(d *gatehouse.Document) error {

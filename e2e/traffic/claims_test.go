@@ -57,7 +57,7 @@ spec:
 		for _, s := range scenarios {
 			s.edit(t, w)
 			began := time.Now()
-			settleAll(t, w, withAlso([]*scenario{s}), time.Second)
+			settleAll(t, w, withAlso([]*scenario{s}), 2*time.Second)
 			t.Logf("%s: the other one serves after %s", s.name, time.Since(began))
 		}
 		version := scenarios[0].version - 1

@@ -80,7 +80,7 @@ func TestHostnamesOfListenersAndRoutes(t *testing.T) {
 		for _, host := range askedHosts {
 			for how, spell := range spellings {
 				what := fmt.Sprintf("listener %q, host %s, %s", listenerHosts[n], host, how)
-				eventually(t, 5*time.Second, what, func() error { return w.wrongHost(n, host, spell(host)) })
+				eventually(t, 10*time.Second, what, func() error { return w.wrongHost(n, host, spell(host)) })
 			}
 		}
 	}
@@ -193,7 +193,7 @@ spec:
 
 func (w *world) mustStream(t *testing.T, listener int, name, route string, found bool) {
 	t.Helper()
-	eventually(t, 5*time.Second, fmt.Sprintf("listener %q, server name %s", listenerHosts[listener], name), func() error {
+	eventually(t, 10*time.Second, fmt.Sprintf("listener %q, server name %s", listenerHosts[listener], name), func() error {
 		r := request{host: "any.test", path: "/", tls: true}.sendTo(name, w.port(firstOfMany+listener))
 		if found {
 			return all(r, code(200), from(route))

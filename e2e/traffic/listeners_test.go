@@ -52,7 +52,7 @@ func TestSixtyFourListenersAndSetsOfThem(t *testing.T) {
 		w.mustServe(t, fmt.Sprintf("set-%d", n))
 	}
 	w.mustServe(t, "full")
-	w.awaitDocument(t, time.Second, "the Gateway counts its sets", func(d *gatehouse.Document) error {
+	w.awaitDocument(t, 2*time.Second, "the Gateway counts its sets", func(d *gatehouse.Document) error {
 		status := d.Find("Gateway", "default", "full").Status
 		if attached, _ := status["attachedListenerSets"].(float64); attached != sets {
 			return fmt.Errorf("attachedListenerSets is %v", status["attachedListenerSets"])
@@ -62,7 +62,7 @@ func TestSixtyFourListenersAndSetsOfThem(t *testing.T) {
 	// One of many is as quick to change as one of few.
 	began = time.Now()
 	w.write(t, tlsSecret(t, "default", "set-5-7", "rotated", 0))
-	eventually(t, time.Second, "one of all certificates to be replaced", func() error { return w.certificateOf("7.set-5.test", "rotated") })
+	eventually(t, 2*time.Second, "one of all certificates to be replaced", func() error { return w.certificateOf("7.set-5.test", "rotated") })
 	t.Logf("one certificate of %d replaced after %s", (1+sets)*listenersLimit, time.Since(began))
 }
 

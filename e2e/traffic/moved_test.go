@@ -67,9 +67,9 @@ func TestMovedRoutesLoseNoRequest(t *testing.T) {
 		for _, s := range scenarios {
 			s.edit(t, w)
 		}
-		settleAll(t, w, withAlso(scenarios), time.Second)
+		settleAll(t, w, withAlso(scenarios), 2*time.Second)
 		version := scenarios[0].version - 1
-		w.awaitDocument(t, time.Second, "statuses follow", func(d *gatehouse.Document) error { return wrongPlaces(d, moves, version) })
+		w.awaitDocument(t, 2*time.Second, "statuses follow", func(d *gatehouse.Document) error { return wrongPlaces(d, moves, version) })
 		// Nothing of the version before is excused now.
 		l.hold(grace)
 	}
