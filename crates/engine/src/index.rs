@@ -22,8 +22,8 @@ pub struct Change<G, O, V> {
 
 /// Contributions `(group, order, value)` of many sources, kept as one ordered map per group.
 ///
-/// `order` must tell contributions of different sources apart (put the source's identity last), or the later
-/// one replaces the earlier. An update costs the source's own contributions times the logarithm of the group.
+/// `order` must tell contributions of different sources apart (put the source's identity last): of two equal ones the
+/// first that goes would take the other with it. An update costs the source's own contributions times the logarithm of the group.
 #[derive(Debug)]
 pub struct Index<S, G, O, V> {
     source: SourceId,
@@ -66,7 +66,9 @@ where
         } else {
             self.by_source.insert(source, keys.clone())
         };
-        for (group, order) in old.into_iter().flatten() {
+        let old = old.unwrap_or_default();
+        debug_assert!(self.has_no_other(&old, &keys), "two sources contribute the same entry");
+        for (group, order) in old {
             if keys.binary_search_by(|k| (&k.0, &k.1).cmp(&(&group, &order))).is_err() {
                 self.put(graph, group, order, None);
             }
@@ -74,6 +76,12 @@ where
         for (group, order, value) in entries {
             self.put(graph, group, order, Some(value));
         }
+    }
+
+    /// Whether what comes new to a source is nobody's yet.
+    fn has_no_other(&self, old: &[(G, O)], new: &[(G, O)]) -> bool {
+        let mut others = new.iter().filter(|key| old.binary_search(key).is_err());
+        others.all(|(group, order)| self.groups.get(group).is_none_or(|group| group.get(order).is_none()))
     }
 
     /// The key of a group as it is held here, where there is one: shared keys take no memory of their own.

@@ -236,11 +236,8 @@ impl PolicyKind {
 /// A policy of any kind.
 pub(crate) type PolicyKey = (PolicyKind, NamespacedName);
 
-/// Outcomes by policy, as those tell them who use its targets: one for each Gateway of a route.
-pub(crate) type OutcomesOfUsers = Index<User, PolicyKey, (Place, User), Arc<Outcome>>;
+/// Outcomes by policy, as those tell them who use its targets or are its targets: one for each Gateway of a route.
+pub(crate) type Outcomes = Index<User, PolicyKey, (Place, User), Arc<Outcome>>;
 
-/// Outcomes by policy, as the Gateways that it concerns tell them.
-pub(crate) type Outcomes = Index<NamespacedName, PolicyKey, Place, Arc<Outcome>>;
-
-/// What one Gateway tells.
+/// What one of them tells.
 pub(crate) type Told = Vec<(PolicyKey, Place, Arc<Outcome>)>;

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use gatehouse_model::{FleetKey, ListenerKey, NamespacedName, RouteKey};
 use rustc_hash::FxHashMap;
 
-/// Who names backends.
+/// Who names backends, or follows policies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum User {
     Route(RouteKey),
@@ -14,6 +14,8 @@ pub(crate) enum User {
     Listener(ListenerKey),
     /// A Gateway by what it tells of its requests.
     Gateway(NamespacedName),
+    /// A Gateway by the policies of its listeners, which name no backends.
+    Listeners(NamespacedName),
 }
 
 /// References of sources (routes, ports) to resources, counted per fleet.

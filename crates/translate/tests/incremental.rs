@@ -175,6 +175,9 @@ fn the_universe_reaches_what_matters() {
         *seen.entry("listeners that name clusters".to_owned()).or_default() +=
             usize::from(fleets.clone().any(names));
         *seen.entry("two fleets".to_owned()).or_default() += usize::from(picture.fleets.len() > 1);
+        let listeners = fleets.clone().flat_map(|f| f.resources.values()).filter(|r| r.kind == Listener);
+        let traced = listeners.map(support::decode).any(|json| json.to_string().contains("opentelemetry"));
+        *seen.entry("listeners that make spans".to_owned()).or_default() += usize::from(traced);
         let sets = picture.statuses.iter().filter(|(object, _)| object.kind == "ListenerSet");
         let accepted = sets.filter(|(_, status)| status["conditions"][0]["status"] == "True").count();
         *seen.entry("refused rules".to_owned()).or_default() += usize::from(!refused.is_empty());
@@ -189,6 +192,9 @@ fn the_universe_reaches_what_matters() {
             "all fields have an effect",
             " over EnvoyProxy",
             "DefaultGateway",
+            "every request is refused",
+            "refused the listener's filters",
+            "ClientTrafficPolicy",
         ] {
             let said = picture.statuses.values().any(|status| status.to_string().contains(word));
             *seen.entry(word.to_owned()).or_default() += usize::from(said);
@@ -207,9 +213,13 @@ fn the_universe_reaches_what_matters() {
         "all fields have an effect",
         "not allowed for a single Gateway",
         "DefaultGateway",
+        "listeners that make spans",
+        "every request is refused",
+        "ClientTrafficPolicy",
     ] {
         assert!(seen[word] > 10, "{seen:?}");
     }
+    assert!(seen["refused the listener's filters"] > 3, "{seen:?}");
     assert!(seen["UnsupportedFields"] > 3 && seen[" over EnvoyProxy"] > 3, "{seen:?}");
     assert!(seen["listeners that name clusters"] > 3, "{seen:?}");
     assert!(seen["edges"] > 30 && seen["two fleets"] > 30 && seen["accepted sets"] > 30, "{seen:?}");

@@ -560,6 +560,31 @@ fn backend_that_goes_while_its_route_waits_for_something_else_stays_until_then()
 }
 
 #[test]
+fn policy_of_a_set_that_moves_to_another_gateway_has_its_status() {
+    let mut scene = Scene::new();
+    let mut other = scene.edited("Gateway", "/metadata/name", json!("gx"));
+    other["spec"]["listeners"][0]["port"] = json!(81);
+    for (gateway, port) in [(scene.document("Gateway"), 80), (other, 81)] {
+        let mut gateway = gateway;
+        gateway["spec"]["allowedListeners"] = json!({ "namespaces": { "from": "All" } });
+        gateway["spec"]["listeners"][0]["port"] = json!(port);
+        scene.put(gateway);
+    }
+    let set = |gateway: &str| {
+        json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet", "metadata": { "name": "set" },
+            "spec": { "parentRef": { "name": gateway }, "listeners": [{ "name": "l", "port": 90, "protocol": "HTTP" }] } })
+    };
+    scene.put(json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "ClientTrafficPolicy",
+        "metadata": { "name": "policy" }, "spec": { "headers": { "requestID": "Preserve" }, "targetRefs": [
+            { "group": "gateway.networking.k8s.io", "kind": "ListenerSet", "name": "set" }] } }));
+    for gateway in ["gx", "gw", "gx", "gw"] {
+        scene.put(set(gateway));
+        scene.settle();
+        assert!(scene.has_status("ClientTrafficPolicy"), "under {gateway}");
+    }
+}
+
+#[test]
 fn collector_of_spans_comes_and_goes_with_its_policy() {
     let mut scene = Scene::new();
     let before = scene.picture.fleets.clone();

@@ -1,11 +1,11 @@
-//! XBackends, the pods that they select, and policies for backends.
+//! Services, Backends, XBackends, the pods behind them, and policies for backends.
 
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use super::{EXPERIMENTAL, meta, some_of};
+use super::{API, ENVOY_GATEWAY, EXPERIMENTAL, SECRETS, meta, some_of};
 
 const XBACKENDS: &[&str] = &["x-0", "x-1"];
 
@@ -92,4 +92,73 @@ pub(super) fn traffic_policy() -> impl Strategy<Value = Value> {
                 "metadata": metadata, "spec": spec })
         },
     )
+}
+
+pub(super) fn service() -> impl Strategy<Value = Value> {
+    let spec = select(vec![
+        json!({ "ports": [{ "name": "web", "port": 80 }, { "name": "dns", "port": 80, "protocol": "UDP" }] }),
+        json!({ "ports": [{ "name": "web", "port": 80 }], "clusterIP": "10.96.0.1" }),
+        json!({ "ports": [{ "name": "web", "port": 80, "appProtocol": "kubernetes.io/h2c" }] }),
+        json!({ "ports": [{ "name": "web", "port": 80 }, { "name": "alt", "port": 81 }] }),
+        json!({ "ports": [{ "name": "web", "port": 80 }], "type": "ExternalName",
+            "externalName": "up.example.com" }),
+    ]);
+    (meta(&["s-0", "s-1"]), spec).prop_map(|(metadata, spec)| {
+        json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec })
+    })
+}
+
+pub(super) fn slice() -> impl Strategy<Value = Value> {
+    let endpoint = (1..4u8, any::<bool>(), weighted(0.3, some_of(&["zone-a", "zone-b"]))).prop_map(
+        |(host, ready, zone)| {
+            let mut endpoint = json!({ "addresses": [format!("10.0.0.{host}")],
+                "conditions": { "ready": ready, "serving": true, "terminating": !ready } });
+            if let Some(zone) = zone {
+                endpoint["zone"] = json!(zone);
+            }
+            endpoint
+        },
+    );
+    (meta(&["slice-0", "slice-1"]), some_of(&["s-0", "s-1"]), proptest::collection::vec(endpoint, 0..3))
+        .prop_map(|(mut metadata, service, endpoints)| {
+            metadata["labels"] = json!({ "kubernetes.io/service-name": service });
+            json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+                "addressType": "IPv4", "ports": [{ "name": "web", "port": 8080 }, { "name": "dns", "port": 5353, "protocol": "UDP" }],
+                "endpoints": endpoints })
+        })
+}
+
+pub(super) fn backend() -> impl Strategy<Value = Value> {
+    let endpoints = select(vec![
+        json!([{ "ip": { "address": "127.0.0.1", "port": 3000 } }]),
+        json!([{ "ip": { "address": "192.0.2.1", "port": 3000 } }]),
+        json!([{ "fqdn": { "hostname": "up.example.com", "port": 80 } }]),
+        json!([{ "unix": { "path": "/run/app.sock" } }]),
+        json!([{ "ip": { "address": "nonsense", "port": 3000 } }]),
+    ]);
+    (meta(&["be-0", "be-1"]), endpoints).prop_map(|(metadata, endpoints)| {
+        json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "Backend", "metadata": metadata,
+            "spec": { "endpoints": endpoints } })
+    })
+}
+
+pub(super) fn backend_tls_policy() -> impl Strategy<Value = Value> {
+    let service = |name: &str| json!({ "group": "", "kind": "Service", "name": name });
+    let target = select(vec![
+        service("s-0"),
+        service("s-1"),
+        json!({ "group": "", "kind": "Service", "name": "s-0", "sectionName": "web" }),
+        json!({ "group": ENVOY_GATEWAY, "kind": "Backend", "name": "be-0" }),
+    ]);
+    let authorities = prop_oneof![
+        Just(json!({ "wellKnownCACertificates": "System" })),
+        some_of(SECRETS).prop_map(
+            |name| json!({ "caCertificateRefs": [{ "group": "", "kind": "Secret", "name": name }] })
+        ),
+    ];
+    (meta(&["tls-0", "tls-1"]), target, authorities).prop_map(|(metadata, target, mut validation)| {
+        validation["hostname"] = json!("a.example.com");
+        json!({ "apiVersion": API, "kind": "BackendTLSPolicy", "metadata": metadata,
+            "spec": { "targetRefs": [target], "validation": validation } })
+    })
 }

@@ -12,9 +12,7 @@ use crate::backends;
 use crate::config::Config;
 use crate::facts::Facts;
 use crate::grants::GATEWAY_GROUP;
-use crate::policies::{
-    Outcome, Outcomes, OutcomesOfUsers, Place, PolicyKey, PolicyKind, backend_traffic, session, telemetry,
-};
+use crate::policies::{Outcome, Outcomes, Place, PolicyKey, PolicyKind, backend_traffic, session, telemetry};
 
 /// As many as the schemas allow.
 const MOST_ANCESTORS: usize = 16;
@@ -117,29 +115,15 @@ impl Said {
 pub(crate) fn policy(
     facts: &Facts,
     config: &Config,
-    (of_gateways, of_users): (&Outcomes, &OutcomesOfUsers),
+    outcomes: &Outcomes,
     reads: &mut Reads,
     key: &PolicyKey,
 ) -> Option<Value> {
     let said = Said::of(facts, reads, key)?;
-    let told = match key.0 {
-        PolicyKind::ClientTraffic => {
-            let told = of_gateways.get(reads, key);
-            told.into_iter().flat_map(SmallMap::iter).map(|(place, outcome)| (place, &**outcome)).collect()
-        }
-        _ => by_place(of_users, reads, key),
-    };
+    let told = outcomes.get(reads, key).into_iter().flat_map(SmallMap::iter);
+    // Several routes tell the same of one Gateway.
+    let told = told.map(|((place, _), outcome)| (place, &**outcome)).collect();
     Some(status(config, &said, told))
-}
-
-/// What routes tell, by Gateway: several tell the same of one.
-fn by_place<'a>(
-    outcomes: &'a OutcomesOfUsers,
-    reads: &mut Reads,
-    policy: &PolicyKey,
-) -> BTreeMap<&'a Place, &'a Outcome> {
-    let told = outcomes.get(reads, policy);
-    told.into_iter().flat_map(SmallMap::iter).map(|((place, _), outcome)| (place, &**outcome)).collect()
 }
 
 /// Entries for all places.

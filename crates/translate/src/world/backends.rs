@@ -12,6 +12,8 @@ use crate::backends::{
 };
 use crate::names;
 use crate::output::{Outputs, Resource, SecretKey};
+use crate::policies::{Outcome, Place, PolicyKey, Told};
+use crate::uses::User;
 
 /// What of a cluster a fleet must be told anew.
 type Dirty = BTreeSet<(FleetKey, ClusterKey, ResourceType)>;
@@ -25,6 +27,41 @@ pub(super) fn certificates(uses: &BTreeSet<(FleetKey, ClusterKey)>) -> BTreeSet<
 }
 
 impl World {
+    /// Somebody uses these clusters, and tells this of policies and of backends that are told like them.
+    pub(super) fn use_backends(
+        &mut self,
+        user: User,
+        clusters: BTreeSet<(FleetKey, ClusterKey)>,
+        told: Told,
+    ) {
+        let certificates = certificates(&clusters);
+        self.secrets_used.set(&SecretUser::Backends(user.clone()), certificates);
+        self.clusters_used.set(&user, clusters);
+        self.tell(user, told);
+    }
+
+    /// Somebody tells this of policies.
+    pub(super) fn tell(&mut self, user: User, told: Told) {
+        let told = told.into_iter().map(|(policy, place, outcome)| (policy, (place, user.clone()), outcome));
+        let told = told.collect();
+        self.outcomes.set(&mut self.graph, user, told);
+    }
+
+    /// The same of what a Gateway itself uses.
+    pub(super) fn gateway_uses(
+        &mut self,
+        gateway: &NamespacedName,
+        user: User,
+        clusters: &[ClusterKey],
+        told: &[(PolicyKey, Arc<Outcome>)],
+    ) {
+        let fleet = FleetKey(gateway.clone());
+        let clusters = clusters.iter().map(|cluster| (fleet.clone(), cluster.clone())).collect();
+        let place = Place::gateway(gateway);
+        let told = told.iter().map(|(policy, outcome)| (policy.clone(), place.clone(), outcome.clone()));
+        self.use_backends(user, clusters, told.collect());
+    }
+
     pub(super) fn settle_backends(&mut self, outputs: &mut Outputs) {
         let mut dirty = self.follow_uses();
         let Self { config, graph, facts, stages, .. } = self;

@@ -17,7 +17,7 @@ pub(super) type StatusText = Arc<str>;
 
 impl World {
     pub(super) fn settle_statuses(&mut self, changed: &Changed, outputs: &mut Outputs) {
-        let Self { config, graph, facts, stages, attached, outcomes, outcomes_of_users, texts, .. } = self;
+        let Self { config, graph, facts, stages, attached, outcomes, texts, .. } = self;
         for key in &changed.classes {
             stages.class_status.mark(graph, key.clone());
         }
@@ -61,7 +61,6 @@ impl World {
                 .map(&mut text)
         });
         stages.backend_status.settle(graph, |r, k| status::backend(facts, config, r, k).map(&mut text));
-        let outcomes = (&*outcomes, &*outcomes_of_users);
         stages
             .policy_status
             .settle(graph, |r, k| status::policy(facts, config, outcomes, r, k).map(&mut text));
