@@ -55,8 +55,8 @@ spec:
 	l := startLoad(w, withAlso(steady))
 	for range 4 {
 		for _, s := range scenarios {
-			s.edit(t, w)
 			began := time.Now()
+			s.edit(t, w)
 			settleAll(t, w, withAlso([]*scenario{s}), 2*time.Second)
 			t.Logf("%s: the other one serves after %s", s.name, time.Since(began))
 		}

@@ -33,8 +33,8 @@ func TestWithdrawnRightsEndWithinASecond(t *testing.T) {
 	l := startLoad(w, scenarios)
 	for range 4 {
 		for _, s := range withdrawn {
-			s.edit(t, w)
 			began := time.Now()
+			s.edit(t, w)
 			settleAll(t, w, []*scenario{s}, 2*time.Second)
 			t.Logf("%s, %s: served %s after it was written", s.name, []string{"withdrawn", "given"}[s.version%2], time.Since(began))
 		}

@@ -60,6 +60,9 @@ func (s *scenario) edit(t testing.TB, w *world) {
 	for _, object := range absent {
 		w.remove(t, object)
 	}
+	for _, sharing := range withAlso([]*scenario{s}) {
+		sharing.timeline.ended()
+	}
 	s.version++
 }
 
