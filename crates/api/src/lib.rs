@@ -20,3 +20,4 @@ pub use admit::{Admitted, admit};
 pub use diagnostic::{Diagnostic, Severity};
 pub use emit::to_yaml;
 pub use object::{DecodeError, Object, ObjectRef, Unread};
+pub use schema::gateway_api_version;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
-    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
-    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, CustomResourceDefinition,
+    EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace,
+    Pod, ReferenceGrant, Resource, Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend,
+    XBackendTrafficPolicy, XTelemetryPolicy,
 };
 
 /// Which object, over all kinds. The version is no part of it.
@@ -148,6 +149,7 @@ objects!(
     ClientTrafficPolicy,
     ClusterTrustBundle,
     ConfigMap,
+    CustomResourceDefinition,
     EndpointSlice,
     EnvoyProxy,
     GRPCRoute,

@@ -208,15 +208,17 @@ pub(crate) struct Target<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: Option<&'a str>,
     pub(crate) subresource: Option<&'static str>,
+    /// Lists and watches are to bring metadata alone.
+    pub(crate) metadata_only: bool,
 }
 
 impl<'a> Target<'a> {
     pub(crate) fn all(resource: ResourceType, namespace: &'a str) -> Self {
-        Self { resource, namespace, name: None, subresource: None }
+        Self { resource, namespace, name: None, subresource: None, metadata_only: false }
     }
 
     pub(crate) fn one(resource: ResourceType, namespace: &'a str, name: &'a str) -> Self {
-        Self { resource, namespace, name: Some(name), subresource: None }
+        Self { resource, namespace, name: Some(name), subresource: None, metadata_only: false }
     }
 
     pub(crate) fn status(self) -> Self {
@@ -261,6 +263,14 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    fn accepts(&self) -> &'static str {
+        match (self.target.metadata_only, self.verb) {
+            (true, "list") => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            (true, "watch") => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            _ => "application/json",
+        }
+    }
+
     fn build(&self, body: Option<Vec<u8>>) -> Result<Request<Vec<u8>>, Error> {
         let mut uri = self.target.path();
         if !self.query.is_empty() {
@@ -271,7 +281,7 @@ impl Call<'_> {
         Request::builder()
             .method(self.method.clone())
             .uri(uri)
-            .header(http::header::ACCEPT, "application/json")
+            .header(http::header::ACCEPT, self.accepts())
             .header(http::header::CONTENT_TYPE, content)
             .body(body.unwrap_or_default())
             .map_err(|e| Error::new(self.target.operation(self.verb), Cause::Other(e.to_string())))

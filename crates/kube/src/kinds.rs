@@ -2,9 +2,10 @@
 
 use gatehouse_api::Object;
 use gatehouse_api::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice, EnvoyProxy,
-    GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace, Pod, ReferenceGrant, Resource,
-    Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, CustomResourceDefinition,
+    EndpointSlice, EnvoyProxy, GRPCRoute, Gateway, GatewayClass, HTTPRoute, ListenerSet, Meta, Namespace,
+    Pod, ReferenceGrant, Resource, Secret, Service, TCPRoute, TLSRoute, UDPRoute, XBackend,
+    XBackendTrafficPolicy, XTelemetryPolicy,
 };
 use serde::de::DeserializeOwned;
 
@@ -33,6 +34,8 @@ pub(crate) struct Kind {
     pub(crate) need: Need,
     /// Whether we write its status.
     pub(crate) has_status: bool,
+    /// Whether only metadata is asked for.
+    pub(crate) metadata_only: bool,
     /// Reads an object, trimmed to what a gateway needs, and its `resourceVersion`.
     pub(crate) decode: fn(&str) -> Result<(Object, String), serde_json::Error>,
 }
@@ -65,6 +68,7 @@ pub(crate) static WATCHED: &[Kind] = &[
     kind::<XTelemetryPolicy>("xtelemetrypolicies", Need::Optional).with_status(),
     kind::<ClientTrafficPolicy>("clienttrafficpolicies", Need::Optional).with_status(),
     kind::<ClusterTrustBundle>("clustertrustbundles", Need::Optional).also(&["v1", "v1beta1"]),
+    kind::<CustomResourceDefinition>("customresourcedefinitions", Need::Optional).without_content(),
 ];
 
 /// Watched by want.
@@ -89,6 +93,7 @@ const fn kind<R: Resource + DeserializeOwned + Into<Object>>(plural: &'static st
         namespaced: R::NAMESPACED,
         need,
         has_status: false,
+        metadata_only: false,
         decode: decode::<R>,
     }
 }
@@ -96,6 +101,10 @@ const fn kind<R: Resource + DeserializeOwned + Into<Object>>(plural: &'static st
 impl Kind {
     const fn with_status(self) -> Self {
         Self { has_status: true, ..self }
+    }
+
+    const fn without_content(self) -> Self {
+        Self { metadata_only: true, ..self }
     }
 
     const fn also(self, versions: &'static [&'static str]) -> Self {
@@ -131,6 +140,14 @@ fn trim(object: &mut Object) {
             let meta = std::mem::take(&mut pod.metadata);
             let Meta { name, namespace, labels, deletion_timestamp, .. } = meta;
             pod.metadata = Meta { name, namespace, labels, deletion_timestamp, ..Meta::default() };
+        }
+        Object::CustomResourceDefinition(definition) => {
+            let meta = &mut std::sync::Arc::make_mut(definition).metadata;
+            let annotations = std::mem::take(&mut meta.annotations);
+            keep_label(meta, None);
+            let ours =
+                annotations.into_iter().filter(|(name, _)| name == CustomResourceDefinition::BUNDLE_VERSION);
+            meta.annotations = ours.collect();
         }
         Object::Namespace(_) => {
             let meta = object.meta_mut();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
-    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, EndpointSlice,
-    EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta,
+    Backend, BackendTLSPolicy, ClientTrafficPolicy, ClusterTrustBundle, ConfigMap, CustomResourceDefinition,
+    EndpointSlice, EnvoyProxySpec, GRPCRoute, Gateway, GatewayClass, HTTPRoute, Listener, ListenerSet, Meta,
     ParentReference, Pod, Protocol, ReferenceGrant, Resource, Route, Secret, Service, TCPRoute, TLSRoute,
     UDPRoute, XBackend, XBackendTrafficPolicy, XTelemetryPolicy,
 };
@@ -184,6 +184,8 @@ pub(crate) struct Facts {
     pub(crate) claims: Index<NamespacedName, Socket, (Arc<str>, NamespacedName), Arc<Gateway>>,
     /// ListenerSets by a port that they name, with the Gateway that they name: these ports count as the Gateway's.
     pub(crate) set_claims: Index<NamespacedName, Socket, NamespacedName, NamespacedName>,
+    /// The definitions of Gateway API's kinds by name, with the version that they say, or an empty one.
+    pub(crate) definitions: Index<Arc<str>, (), Arc<str>, Arc<str>>,
     /// Gateways with a default scope.
     pub(crate) default_gateways: Index<NamespacedName, (), NamespacedName, ()>,
 }
@@ -246,6 +248,7 @@ impl Facts {
             sets_of: Index::new(graph, "facts/sets_of"),
             claims: Index::new(graph, "facts/claims"),
             set_claims: Index::new(graph, "facts/set_claims"),
+            definitions: Index::new(graph, "facts/definitions"),
             default_gateways: Index::new(graph, "facts/default_gateways"),
         }
     }
@@ -315,6 +318,7 @@ impl Facts {
             Object::ClientTrafficPolicy(o) => self.client_policies.set(graph, key, Some(o)),
             Object::Secret(o) => drop(self.secrets.set(graph, key, o)),
             Object::ConfigMap(o) => drop(self.config_maps.set(graph, key, o)),
+            Object::CustomResourceDefinition(o) => self.set_definition(graph, key.name, Some(&o)),
             Object::ClusterTrustBundle(o) => drop(self.trust_bundles.set(graph, key.name, o)),
             Object::BackendTLSPolicy(o) => self.backend_tls_policies.set(graph, key, Some(o)),
             Object::XTelemetryPolicy(o) => self.telemetry_policies.set(graph, key, Some(o)),
@@ -344,6 +348,7 @@ impl Facts {
             "XTelemetryPolicy" => self.telemetry_policies.set(graph, key, None),
             "Secret" => drop(self.secrets.set_absent(graph, key)),
             "ConfigMap" => drop(self.config_maps.set_absent(graph, key)),
+            "CustomResourceDefinition" => self.set_definition(graph, key.name, None),
             "ClusterTrustBundle" => drop(self.trust_bundles.set_absent(graph, key.name)),
             "Namespace" => drop(self.namespaces.set_absent(graph, key.name)),
             "ReferenceGrant" => self.set_grant(graph, key, None),
@@ -403,6 +408,18 @@ impl Facts {
         let entries = labels.map(|((label, value), pod)| (place(label, value), key.clone(), pod.clone()));
         let entries = entries.collect();
         self.pods_labelled.set(graph, key, entries);
+    }
+
+    fn set_definition(
+        &mut self,
+        graph: &mut Graph,
+        name: Arc<str>,
+        object: Option<&Arc<CustomResourceDefinition>>,
+    ) {
+        let ours = object.filter(|definition| definition.is_of_gateway_api());
+        let version = ours.map(|definition| definition.bundle_version().unwrap_or_default().into());
+        let entries = version.map(|version| ((), name.clone(), version)).into_iter().collect();
+        self.definitions.set(graph, name, entries);
     }
 
     fn set_grant(&mut self, graph: &mut Graph, key: NamespacedName, object: Option<Arc<ReferenceGrant>>) {

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_model::{FleetKey, NamespacedName, ResourceType};
-use gatehouse_translate::{Config, FleetAddress, FleetPlan, FleetState, Hosting, Outputs, Routability};
+use gatehouse_testkit::objects;
+use gatehouse_translate::{
+    Change, Config, FleetAddress, FleetPlan, FleetState, Hosting, Outputs, Routability,
+};
 use serde_json::{Value, json};
 use support::scene::{SCENE, Scene, fleet};
 
@@ -24,8 +27,13 @@ fn at(addresses: &[&str]) -> FleetState {
 
 /// `status reason` of a condition of the Gateway.
 fn condition(scene: &Scene, kind: &str) -> String {
+    condition_of(scene, "Gateway", kind)
+}
+
+/// The same of the first object of a kind.
+fn condition_of(scene: &Scene, object: &str, kind: &str) -> String {
     let (_, status) =
-        scene.picture.statuses.iter().find(|(object, _)| object.kind == "Gateway").expect("a Gateway");
+        scene.picture.statuses.iter().find(|(known, _)| known.kind == object).expect("its status");
     let conditions = status["conditions"].as_array().expect("conditions");
     let condition = conditions.iter().find(|condition| condition["type"] == kind).expect("the condition");
     let text = |field: &str| condition[field].as_str().expect("text").to_owned();
@@ -53,8 +61,10 @@ fn a_gateway_is_programmed_once_it_has_an_address_and_a_proxy() {
     assert_eq!(condition(&scene, "Programmed"), "False Pending");
     told(&mut scene, FleetState::default());
     assert_eq!(condition(&scene, "Programmed"), "False AddressNotAssigned");
+    assert_eq!(condition(&scene, "AddressesAssigned"), "False NotAssigned");
     told(&mut scene, FleetState { ready: false, ..at(&["192.0.2.1"]) });
     assert_eq!(condition(&scene, "Programmed"), "False NoResources");
+    assert_eq!(condition(&scene, "AddressesAssigned"), "True AddressesAssigned");
     told(&mut scene, at(&["192.0.2.1"]));
     assert_eq!(condition(&scene, "Programmed"), "True Programmed");
     assert_eq!(addresses(&scene), json!([{ "type": "IPAddress", "value": "192.0.2.1" }]));
@@ -123,16 +133,51 @@ fn an_address_that_was_asked_for_must_be_the_one_that_is_had() {
         "/spec",
         json!({
             "gatewayClassName": "c",
-            "addresses": [{ "type": "IPAddress", "value": "192.0.2.7" }],
+            "addresses": [{ "value": "192.0.2.7" }, { "value": "192.0.2.8" }],
             "listeners": [{ "name": "http", "port": 80, "protocol": "HTTP" }],
         }),
     );
     scene.put(gateway);
     scene.settle();
-    told(&mut scene, at(&["192.0.2.1"]));
-    assert_eq!(condition(&scene, "Programmed"), "False AddressNotUsable");
-    told(&mut scene, at(&["192.0.2.7"]));
-    assert_eq!(condition(&scene, "Programmed"), "True Programmed");
+    for (had, programmed, assigned) in [
+        (&["192.0.2.1"][..], "False AddressNotUsable", "False NotAssigned"),
+        (&["192.0.2.7"], "False AddressNotUsable", "False PartiallyAssigned"),
+        (&["192.0.2.7", "192.0.2.8"], "True Programmed", "True AddressesAssigned"),
+    ] {
+        told(&mut scene, at(had));
+        assert_eq!(condition(&scene, "Programmed"), programmed, "{had:?}");
+        assert_eq!(condition(&scene, "AddressesAssigned"), assigned, "{had:?}");
+    }
+}
+
+#[test]
+fn the_class_says_whether_the_definitions_are_those_it_is_made_for() {
+    let mut scene = scene();
+    let definition = |name: &str, version: Option<&str>| {
+        let annotations =
+            version.map(|version| json!({ "gateway.networking.k8s.io/bundle-version": version }));
+        json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": name, "annotations": annotations } })
+    };
+    let says = |scene: &Scene| condition_of(scene, "GatewayClass", "SupportedVersion");
+    assert_eq!(says(&scene), "Unknown Pending", "nothing is known of them");
+    let (routes, gateways) = ("httproutes.gateway.networking.k8s.io", "gateways.gateway.networking.k8s.io");
+    for (name, version, expected) in [
+        (routes, Some("v1.7.3"), "True SupportedVersion"),
+        ("backends.gateway.envoyproxy.io", None, "True SupportedVersion"),
+        (gateways, Some("v1.6.1"), "False UnsupportedVersion"),
+        (gateways, Some("v1.70.0"), "False UnsupportedVersion"),
+        (gateways, Some("v1.7.0-rc.1"), "True SupportedVersion"),
+        (routes, None, "False UnsupportedVersion"),
+    ] {
+        scene.put(definition(name, version));
+        scene.settle();
+        assert_eq!(says(&scene), expected, "{name} {version:?}");
+    }
+    assert_eq!(condition_of(&scene, "GatewayClass", "Accepted"), "True Accepted");
+    scene.world.apply(Change::Remove(objects::written(definition(routes, None)).key()));
+    scene.settle();
+    assert_eq!(says(&scene), "True SupportedVersion", "the bad one is gone");
 }
 
 #[test]

@@ -90,6 +90,10 @@
 - apiGroups: [certificates.k8s.io]
   resources: [clustertrustbundles]
   verbs: [get, list, watch]
+# Which version of Gateway API is there.
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get, list, watch]

@@ -25,6 +25,11 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     table
 });
 
+/// The version of Gateway API whose definitions are built in, such as `v1.7.0`.
+pub fn gateway_api_version() -> &'static str {
+    table().sources.get("sigs.k8s.io/gateway-api").map_or("", String::as_str)
+}
+
 /// The embedded table, parsed at first use.
 pub(crate) fn table() -> &'static Table {
     &TABLE
@@ -35,7 +40,6 @@ pub(crate) fn table() -> &'static Table {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Table {
     /// The modules it was made from, with their versions.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by a test and by people"))]
     pub(crate) sources: BTreeMap<String, String>,
     pub(crate) kinds: Vec<Kind>,
     nodes: Vec<Schema>,

@@ -144,3 +144,54 @@ fn every_kind_that_is_read_is_in_the_table() {
         assert!(kind.group.is_empty() || !other, "{}/{}", kind.group, kind.kind);
     }
 }
+
+/// A value with every field that a schema knows, none of them at its default.
+fn sample(id: NodeId) -> serde_json::Value {
+    let node = table().node(id);
+    if let Some(last) = node.allowed.last() {
+        return last.clone();
+    }
+    match node.schema_type {
+        Some(Type::Array) => json!([sample(node.items.unwrap())]),
+        Some(Type::Boolean) => json!(true),
+        Some(Type::Integer | Type::Number) => json!(node.minimum.unwrap_or_default().max(1)),
+        Some(Type::Object) => {
+            let properties = node.properties.iter().map(|(name, id)| (name.clone(), sample(*id)));
+            let additional = node.additional_properties.map(|id| ("key".to_owned(), sample(id)));
+            properties.chain(additional).collect()
+        }
+        Some(Type::String) | None => json!("text"),
+    }
+}
+
+/// Paths of a value that another one has not.
+fn lost(path: &str, value: &serde_json::Value, read: &serde_json::Value, out: &mut Vec<String>) {
+    use serde_json::Value::{Array, Null, Object};
+    match (value, read) {
+        (_, Null) => out.push(path.to_owned()),
+        (Object(fields), read) => {
+            for (name, value) in fields {
+                lost(&format!("{path}.{name}"), value, &read[name], out);
+            }
+        }
+        (Array(items), read) => lost(&format!("{path}[]"), &items[0], &read[0], out),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_gateway_api_is_read() {
+    let mut unread = Vec::new();
+    let ours = ["gateway.networking.k8s.io", "gateway.networking.x-k8s.io"];
+    for kind in table().kinds.iter().filter(|kind| ours.contains(&kind.group.as_str())) {
+        let version = &kind.versions[0];
+        let mut object = sample(version.node);
+        object["apiVersion"] = json!(format!("{}/{}", kind.group, version.name));
+        object["kind"] = json!(kind.kind);
+        object["metadata"] = json!({ "name": "text" });
+        object.as_object_mut().unwrap().remove("status");
+        let read = crate::Object::from_json(&object).unwrap().to_json();
+        lost(&kind.kind, &object, &read, &mut unread);
+    }
+    assert_eq!(unread, [""; 0]);
+}

@@ -51,6 +51,31 @@ pub struct ClusterTrustBundleSpec {
     pub trust_bundle: String,
 }
 
+/// The definition of a kind, for which version of Gateway API it comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomResourceDefinition {
+    /// Name and annotations.
+    #[serde(default)]
+    pub metadata: Meta,
+}
+resource!(CustomResourceDefinition, "apiextensions.k8s.io", "v1", false);
+
+impl CustomResourceDefinition {
+    /// The annotation that says which version of Gateway API a definition belongs to.
+    pub const BUNDLE_VERSION: &str = "gateway.networking.k8s.io/bundle-version";
+
+    /// Whether it defines a kind of Gateway API.
+    pub fn is_of_gateway_api(&self) -> bool {
+        let group = self.metadata.name.split_once('.').map(|(_, group)| group);
+        matches!(group, Some("gateway.networking.k8s.io" | "gateway.networking.x-k8s.io"))
+    }
+
+    /// The version of Gateway API that it says to belong to.
+    pub fn bundle_version(&self) -> Option<&str> {
+        self.metadata.annotations.get(Self::BUNDLE_VERSION).map(String::as_str)
+    }
+}
+
 /// A set of endpoints under one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {

@@ -34,8 +34,9 @@ pub use clienttraffic::{
     ProxyProtocolSettings, TcpClientTimeout, TcpKeepalive, XForwardedFor, unsupported_client_traffic,
 };
 pub use core::{
-    ClusterTrustBundle, ClusterTrustBundleSpec, ConfigMap, Endpoint, EndpointConditions, EndpointPort,
-    EndpointSlice, IntOrString, Namespace, Service, ServicePort, ServiceSpec, TargetRef,
+    ClusterTrustBundle, ClusterTrustBundleSpec, ConfigMap, CustomResourceDefinition, Endpoint,
+    EndpointConditions, EndpointPort, EndpointSlice, IntOrString, Namespace, Service, ServicePort,
+    ServiceSpec, TargetRef,
 };
 pub use enums::*;
 pub use envoyproxy::{EnvoyProxy, EnvoyProxySpec};

@@ -37,7 +37,8 @@ impl Selection {
 
     pub(super) fn target(&self) -> Target<'_> {
         let namespace = if self.kind.namespaced { &*self.namespace } else { "" };
-        Target::all(self.kind.resource(self.version), namespace)
+        let all = Target::all(self.kind.resource(self.version), namespace);
+        Target { metadata_only: self.kind.metadata_only, ..all }
     }
 
     /// The selectors as a query.

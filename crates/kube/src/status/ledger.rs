@@ -88,7 +88,9 @@ impl Entry {
         }
         match (&desired.status, shape) {
             (Some(_), _) => seen != Some(desired.digest),
-            (None, Shape::Route | Shape::Policy) => seen.is_some_and(|seen| seen != Digest::nothing()),
+            (None, Shape::Route | Shape::Policy | Shape::Backend) => {
+                seen.is_some_and(|seen| seen != Digest::nothing())
+            }
             (None, Shape::Whole) => false,
         }
     }

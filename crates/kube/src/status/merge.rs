@@ -1,11 +1,15 @@
 //! Puts our part into a live status and leaves everybody else's as it is.
 //!
 //! Invariants: entries and conditions that are not ours stay equal and in their order; a condition keeps its transition
-//! time while its status stays; merging the same again changes nothing.
+//! time while its status stays; nothing newer is overwritten; there are never more of ours than the schema has room for: the API server would
+//! refuse all of it; merging the same again changes nothing.
 
 use serde_json::{Map, Value};
 
-use super::own::{FIELDS, Shape, is_empty, is_our_condition, is_our_entry, is_shared};
+use super::own::{FIELDS, LESSER_TYPES, Shape, is_empty, is_our_condition, is_our_entry, is_shared};
+
+/// As many conditions as any schema of Gateway API allows.
+const MOST_CONDITIONS: usize = 8;
 
 /// The live status with what we have to say; `None` says nothing.
 ///
@@ -22,7 +26,7 @@ pub fn merge(
     match (shape.entries(), desired) {
         (Some((list, about)), desired) => {
             let desired = desired.map_or(&Value::Null, |desired| &desired[list]);
-            let entries = merge_entries(&live[list], desired, about, controllers, now);
+            let entries = merge_entries(&live[list], desired, (about, shape.most()), controllers, now);
             if !is_empty(&entries) || live[list].is_array() {
                 fields.insert(list.into(), entries);
             }
@@ -54,7 +58,13 @@ fn merge_fields(fields: &mut Map<String, Value>, live: &Value, desired: &Value, 
 }
 
 /// Ours are replaced in their place, those that we no longer have leave, new ones come last.
-fn merge_entries(old: &Value, new: &Value, about: &str, controllers: &[impl AsRef<str>], now: &str) -> Value {
+fn merge_entries(
+    old: &Value,
+    new: &Value,
+    (about, most): (&str, usize),
+    controllers: &[impl AsRef<str>],
+    now: &str,
+) -> Value {
     let mut new: Vec<&Value> = items(new).collect();
     let mut merged = Vec::new();
     for entry in items(old) {
@@ -64,7 +74,8 @@ fn merge_entries(old: &Value, new: &Value, about: &str, controllers: &[impl AsRe
             merged.push(merge_entry(entry, new.remove(at), now));
         }
     }
-    merged.extend(new.into_iter().map(|new| merge_entry(&Value::Null, new, now)));
+    let room = most.saturating_sub(merged.len());
+    merged.extend(new.into_iter().take(room).map(|new| merge_entry(&Value::Null, new, now)));
     Value::Array(merged)
 }
 
@@ -97,12 +108,17 @@ fn merge_conditions(old: &Value, new: &Value, now: &str) -> Value {
         }
     }
     merged.extend(new.into_iter().map(|new| stamp(&Value::Null, new, now)));
+    for lesser in LESSER_TYPES {
+        if merged.len() > MOST_CONDITIONS {
+            merged.retain(|condition| condition["type"] != *lesser);
+        }
+    }
     Value::Array(merged)
 }
 
 /// The new condition with the old one's time while the status is the same.
 fn stamp(old: &Value, new: &Value, now: &str) -> Value {
-    if awaits_what_was(old, new) {
+    if awaits_what_was(old, new) || is_newer(old, new) {
         return old.clone();
     }
     let mut condition = new.clone();
@@ -118,6 +134,11 @@ pub fn transition_time<'a>(old: &'a Value, new: &Value, now: &'a str) -> &'a str
         Value::String(since) if old["status"] == new["status"] => since,
         _ => now,
     }
+}
+
+/// Whether the old condition was written by somebody who has seen a newer object than we have.
+fn is_newer(old: &Value, new: &Value) -> bool {
+    old["observedGeneration"].as_i64() > new["observedGeneration"].as_i64()
 }
 
 /// Whether the new condition only says that proxies have not answered yet, while the old one says that they had: a new

@@ -18,6 +18,7 @@ pub(super) const FIELDS: &[&str] = &[
 /// a Gateway of ours.
 const TYPES: &[&str] = &[
     "Accepted",
+    "AddressesAssigned",
     "AttachedListenerSets",
     "Conflicted",
     "DefaultGateway",
@@ -38,6 +39,8 @@ pub enum Shape {
     Route,
     /// One entry per ancestor and controller.
     Policy,
+    /// The same with more room.
+    Backend,
     /// One controller has it all, but for foreign condition types.
     Whole,
 }
@@ -51,8 +54,10 @@ impl Shape {
     pub(crate) fn of_kind(kind: &str) -> Self {
         if kind.ends_with("Route") {
             Self::Route
-        } else if kind.ends_with("Policy") || kind == "XBackend" {
+        } else if kind.ends_with("Policy") {
             Self::Policy
+        } else if kind == "XBackend" {
+            Self::Backend
         } else {
             Self::Whole
         }
@@ -62,11 +67,26 @@ impl Shape {
     pub(super) fn entries(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Route => Some(("parents", "parentRef")),
-            Self::Policy => Some(("ancestors", "ancestorRef")),
+            Self::Policy | Self::Backend => Some(("ancestors", "ancestorRef")),
             Self::Whole => None,
         }
     }
+
+    /// As many entries as the schema allows.
+    pub(super) fn most(self) -> usize {
+        if self == Self::Policy { 16 } else { 32 }
+    }
 }
+
+/// Conditions that leave, the first one first, where there are more than an object may have.
+pub(super) const LESSER_TYPES: &[&str] = &[
+    "AddressesAssigned",
+    "DefaultGateway",
+    "gatehouse.dev/ParametersFollowed",
+    "OverlappingTLSConfig",
+    "InsecureFrontendValidationMode",
+    "ResolvedRefs",
+];
 
 /// Whether a condition is of a type that we write.
 pub(super) fn is_our_condition(condition: &Value) -> bool {

@@ -32,7 +32,8 @@ async fn rights_of_one_namespace_suffice_and_what_is_missing_is_named() {
             "limited-classes",
             &json!([
                 rule(gateway_api, &["gatewayclasses"]),
-                rule("certificates.k8s.io", &["clustertrustbundles"])
+                rule("certificates.k8s.io", &["clustertrustbundles"]),
+                rule("apiextensions.k8s.io", &["customresourcedefinitions"])
             ]),
         )
         .await;

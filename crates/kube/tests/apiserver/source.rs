@@ -137,6 +137,22 @@ async fn trust_bundles_are_read_in_the_version_that_is_served() {
 }
 
 #[tokio::test]
+async fn definitions_are_told_with_their_version_and_no_more() {
+    let server = shared().await;
+    let mut follow = Follow::start(api(server, "admin"), only("definitions"));
+    follow.synced().await;
+    let name = "httproutes.gateway.networking.k8s.io";
+    let Some(Object::CustomResourceDefinition(definition)) =
+        follow.object("CustomResourceDefinition", "", name)
+    else {
+        panic!("the definition of HTTPRoute")
+    };
+    assert!(definition.bundle_version().is_some_and(|version| version.starts_with("v1.")));
+    assert_eq!(definition.metadata.annotations.len(), 1, "nothing else is kept");
+    assert!(definition.metadata.labels.is_empty() && definition.metadata.uid.is_empty());
+}
+
+#[tokio::test]
 async fn a_definition_that_is_exchanged_shows_what_the_old_one_hid() {
     let server = ApiServer::start().await.expect("an API server");
     let admin = Admin::of(&server);

@@ -14,6 +14,7 @@ use gatehouse_model::client::{ClientSettings, ConnectionSettings};
 use gatehouse_model::{ListenerOwner, NamespacedName};
 
 use super::{Attached, Outcome, Place, Policies, Policy, PolicyKind, Target, TargetKind, Told};
+use crate::facts::Socket;
 use crate::gateways::{Family, ListenerView, Problem};
 
 impl Policy for ClientTrafficPolicy {
@@ -177,12 +178,13 @@ impl Claims {
 
     /// Gives each listener its policy.
     pub(crate) fn assign(&mut self, listeners: &mut [ListenerView]) {
-        let sockets: BTreeSet<_> =
-            listeners.iter().filter(|l| l.usable()).map(ListenerView::socket).collect();
+        let mut by_socket: BTreeMap<Socket, Vec<&mut ListenerView>> = BTreeMap::new();
+        for listener in listeners.iter_mut().filter(|l| l.usable()) {
+            by_socket.entry(listener.socket()).or_default().push(listener);
+        }
         let mut refused = Vec::new();
-        for socket in sockets {
-            let of_port = listeners.iter_mut().filter(|l| l.usable() && l.socket() == socket);
-            self.assign_port(socket.0, &mut of_port.collect::<Vec<_>>(), &mut refused);
+        for (socket, mut of_port) in by_socket {
+            self.assign_port(socket.0, &mut of_port, &mut refused);
         }
         for Refusal { key, place, message, whole } in refused {
             if whole {
@@ -238,20 +240,24 @@ impl Claims {
         listeners: &[&mut ListenerView],
         refuse: &mut impl FnMut(&Claim, String, bool),
     ) -> Option<&Claim> {
-        let of_each: Vec<Vec<&Claim>> =
-            listeners.iter().map(|listener| self.of(listener).collect()).collect();
-        let everywhere = |claim: &Claim| {
-            of_each.iter().all(|claims| claims.iter().any(|other| other.place == claim.place))
-        };
-        for claim in of_each.iter().flatten().filter(|claim| !everywhere(claim)) {
-            let names: Vec<&str> = listeners.iter().map(|listener| &*listener.key.name).collect();
-            let names = names.join(", ");
+        let mut counts: BTreeMap<&Place, (&Claim, usize)> = BTreeMap::new();
+        for listener in listeners {
+            let claims: BTreeMap<_, _> = self.of(listener).map(|claim| (&claim.place, claim)).collect();
+            for (place, claim) in claims {
+                counts.entry(place).or_insert((claim, 0)).1 += 1;
+            }
+        }
+        let everywhere = |count: usize| count == listeners.len();
+        let names: Vec<&str> = listeners.iter().map(|listener| &*listener.key.name).collect();
+        let names = names.join(", ");
+        for (claim, _) in counts.values().filter(|(_, count)| !everywhere(*count)) {
             let message =
                 format!("HTTP listeners {names} share port {port}: a policy can only concern all of them");
             // A listener has one port, a whole ListenerSet may have others.
             refuse(claim, message, claim.place.section.is_some());
         }
-        of_each.first()?.iter().copied().find(|claim| everywhere(claim))
+        let mut first = self.of(listeners.first()?);
+        first.find(|claim| counts.get(&claim.place).is_some_and(|(_, count)| everywhere(*count)))
     }
 
     /// What the policies are told.

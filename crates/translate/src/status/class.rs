@@ -1,9 +1,11 @@
 //! GatewayClass and Backend.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::NamespacedName;
+use gatehouse_model::status::{Condition, ConditionStatus};
 use serde_json::{Value, json};
 
 use super::{parameters_followed, to_json, verdict};
@@ -97,7 +99,8 @@ pub(crate) fn class(
         let unheeded: Vec<&str> = unheeded.iter().map(String::as_str).collect();
         parameters_followed(&source.to_string(), None, &unheeded, generation)
     });
-    let conditions: Vec<_> = [accepted].into_iter().chain(followed).collect();
+    let version = supported_version(facts, config, reads, generation);
+    let conditions: Vec<_> = [accepted, version].into_iter().chain(followed).collect();
     let trust_bundles = facts.trust_bundles_served.get(reads, &()).is_some();
     let claimed = |name: &str| match name {
         TRUST_BUNDLES => trust_bundles,
@@ -106,6 +109,42 @@ pub(crate) fn class(
     let supported = SUPPORTED_FEATURES.iter().filter(|name| claimed(name));
     let features: Vec<_> = supported.map(|name| json!({ "name": name })).collect();
     Some(json!({ "conditions": to_json(&conditions), "supportedFeatures": features }))
+}
+
+/// Whether the definitions of Gateway API's kinds are of the version that all this is made for. Others are made the best
+/// of: what is read of their objects is read the same.
+fn supported_version(facts: &Facts, config: &Config, reads: &mut Reads, generation: i64) -> Condition {
+    let own = gatehouse_api::gateway_api_version();
+    let condition = |status, reason, message: String| {
+        Condition::new("SupportedVersion", status, reason, message, generation)
+    };
+    let supported = |what: &str| {
+        condition(ConditionStatus::True, "SupportedVersion", format!("{what} of Gateway API {own}"))
+    };
+    if config.hosting != Hosting::Pods {
+        return supported("objects are read by the definitions");
+    }
+    let Some(definitions) = facts.definitions.get(reads, &()) else {
+        let message = "the definitions of Gateway API cannot be read".to_owned();
+        return condition(ConditionStatus::Unknown, "Pending", message);
+    };
+    let series = own.rsplit_once('.').map_or(own, |(series, _)| series);
+    let recognized = |version: &str| version.strip_prefix(series).is_some_and(|rest| rest.starts_with('.'));
+    let mut others: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, version) in definitions.iter().filter(|(_, version)| !recognized(version)) {
+        others.entry(version).or_default().push(name);
+    }
+    if others.is_empty() {
+        return supported("the definitions are those");
+    }
+    let describe = |(version, names): (&&str, &Vec<&str>)| {
+        let version = if version.is_empty() { "no version" } else { version };
+        let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
+        format!("{version} ({}{more})", names[0])
+    };
+    let others: Vec<_> = others.iter().map(describe).collect();
+    let message = format!("made for {series}, and there are definitions of {}", others.join(", "));
+    condition(ConditionStatus::False, "UnsupportedVersion", message)
 }
 
 /// Stage: the status of an Envoy Gateway `Backend`.

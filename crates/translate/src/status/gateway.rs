@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::listener::{ADDRESS_NOT_USABLE, Entry, PENDING, Programmed, Sources};
 use super::{parameters_followed, to_json, verdict};
 use crate::authorities;
-use crate::config::Hosting;
+use crate::config::{Config, Hosting};
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, GatewayView, Problem, gateway_of_set};
 use crate::output::{FleetAddress, FleetState, Routability};
@@ -35,7 +35,7 @@ pub(crate) fn gateway(
     };
     let attached_sets = view.sets.keys().filter(|set| is_accepted(view, &all, set)).count();
     let programmed = programmed_in_pods(owner_programmed(&all, generation), &pods, view);
-    let mut conditions = vec![accepted, programmed];
+    let mut conditions = vec![accepted, programmed, addresses_assigned(sources.config, view, &pods)];
     let default = "routes with useDefaultGateways: All attach to this Gateway";
     conditions.extend(
         view.is_default
@@ -46,7 +46,7 @@ pub(crate) fn gateway(
         let kind = "InsecureFrontendValidationMode";
         conditions.push(Condition::new(kind, true, "ConfigurationChanged", message, generation));
     }
-    conditions.extend(resolved(sources, reads, view, &own));
+    conditions.push(resolved(sources, reads, view, &own));
     conditions.extend(view.parameters.as_ref().map(|parameters| pods.followed(parameters, generation)));
     let mut status = json!({
         "conditions": to_json(&conditions),
@@ -74,11 +74,10 @@ fn gateway_accepted(own: &[Entry], all: &[Entry], generation: i64) -> Condition 
     if served { Condition { status: true.into(), ..accepted } } else { accepted }
 }
 
-/// Whether a Gateway's own references resolve, where it has such, with its listeners' in sum.
-fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[Entry]) -> Option<Condition> {
-    view.shows.as_ref()?;
+/// Whether a Gateway's own references resolve, with its listeners' in sum.
+fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[Entry]) -> Condition {
     let shown = sources.shown.get(reads, &view.fleet.0);
-    if shown.is_none() {
+    if shown.is_none() && view.shows.is_some() {
         // Its Secret is not known yet: the last status stays.
         reads.hold();
     }
@@ -89,7 +88,7 @@ fn resolved(sources: Sources<'_>, reads: &mut Reads, view: &GatewayView, own: &[
     };
     let problem = unresolved.or_else(|| (listeners > 0).then(of_listeners));
     let good = ("ResolvedRefs", "all references resolve");
-    Some(verdict("ResolvedRefs", problem.as_ref(), good, view.generation))
+    verdict("ResolvedRefs", problem.as_ref(), good, view.generation)
 }
 
 /// `None` while nothing is known of them.
@@ -114,6 +113,38 @@ fn address(known: &FleetAddress) -> Value {
         json["routability"] = known.routability.as_str().into();
     }
     json
+}
+
+/// Whether all addresses that were asked for are there; who asks for none is to have one.
+fn addresses_assigned(config: &Config, view: &GatewayView, pods: &Pods<'_>) -> Condition {
+    let condition = |status: bool, reason, message: String| {
+        Condition::new("AddressesAssigned", status, reason, message, view.generation)
+    };
+    let all = || condition(true, "AddressesAssigned", "all addresses are assigned".to_owned());
+    let none = |why: &str| condition(false, "NotAssigned", why.to_owned());
+    let state = match (&config.hosting, pods) {
+        _ if !view.serves => return none("the Gateway is not served"),
+        (Hosting::Host { .. }, _) => return all(),
+        (Hosting::Pods, Pods::Known(state)) => state,
+        (Hosting::Pods, _) => return none("the proxies are being made"),
+    };
+    let has = |routability| state.addresses.iter().any(|known| known.routability == routability);
+    let there = |wanted: &&FleetAddress| match wanted.value {
+        Some(_) => state.addresses.contains(wanted),
+        None => has(wanted.routability),
+    };
+    let (wanted, there) = match asked(view).count() {
+        0 => (1, usize::from(has(Routability::Default))),
+        wanted => (wanted, asked(view).filter(there).count()),
+    };
+    match there {
+        there if there == wanted => all(),
+        0 => none("no address is assigned yet"),
+        _ => {
+            let message = format!("{there} of {wanted} addresses are assigned");
+            condition(false, "PartiallyAssigned", message)
+        }
+    }
 }
 
 /// Whether a Gateway is to be reached so; one that asks for no addresses has the default.

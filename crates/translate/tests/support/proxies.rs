@@ -136,7 +136,7 @@ fn is_poisoned(bytes: &[u8]) -> bool {
     bytes.windows(POISON.len()).any(|window| window == POISON.as_bytes())
 }
 
-/// Rules that proxies refuse: fleet, virtual host, name.
+/// Objects with rules that proxies refuse: fleet, virtual host, name.
 #[derive(Debug, Default)]
 pub(crate) struct Withheld(BTreeSet<(FleetKey, Arc<str>, String)>);
 
@@ -148,7 +148,7 @@ impl Withheld {
             let hosts = held.resources.values().filter(|r| r.kind == ResourceType::VirtualHost);
             for host in hosts.filter(|host| is_poisoned(&host.body)) {
                 let bad = routes(host).into_iter().filter(|route| is_poisoned(route.to_string().as_bytes()));
-                found.extend(bad.map(|route| (fleet.clone(), host.name.clone(), rule(&route))));
+                found.extend(bad.map(|route| (fleet.clone(), host.name.clone(), origin(&route))));
             }
         }
         Self(found)
@@ -163,9 +163,9 @@ impl Withheld {
         self.0.iter().any(|(owner, name, _)| owner == fleet && **name == *host)
     }
 
-    /// The routes of a virtual host whose rules are not refused.
+    /// The routes of a virtual host that come from objects of which nothing is refused.
     pub(crate) fn rest(&self, fleet: &FleetKey, host: &Resource) -> Vec<Value> {
-        let refused = |route: &Value| self.0.contains(&(fleet.clone(), host.name.clone(), rule(route)));
+        let refused = |route: &Value| self.0.contains(&(fleet.clone(), host.name.clone(), origin(route)));
         routes(host).into_iter().filter(|route| !refused(route)).collect()
     }
 }
@@ -174,8 +174,8 @@ fn routes(host: &Resource) -> Vec<Value> {
     decode(host)["routes"].as_array().cloned().unwrap_or_default()
 }
 
-/// Stands for all the routes that a rule is split into, and for what stands in for them.
-fn rule(route: &Value) -> String {
+/// The object that it comes from. What stands in for a refused rule may have had another place there.
+fn origin(route: &Value) -> String {
     let name = route["name"].as_str().unwrap_or_default();
-    name.split("/share/").next().unwrap_or_default().to_owned()
+    name.split("/rule/").next().unwrap_or_default().to_owned()
 }

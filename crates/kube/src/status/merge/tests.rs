@@ -102,6 +102,40 @@ fn nothing_to_say_leaves_other_objects_alone() {
     assert_eq!(merge(Shape::Whole, &live, None, OURS, NOW), live);
 }
 
+#[test]
+fn what_was_seen_of_a_newer_object_is_not_overwritten() {
+    let mut newer = since(condition("Accepted", "False"), THEN);
+    newer["observedGeneration"] = json!(2);
+    let live = json!({ "conditions": [newer] });
+    let desired = json!({ "conditions": [condition("Accepted", "True"), condition("Programmed", "True")] });
+    let merged = merge(Shape::Whole, &live, Some(&desired), OURS, NOW);
+    assert_eq!(merged["conditions"][0], newer);
+    assert_eq!(merged["conditions"][1]["type"], "Programmed");
+}
+
+#[test]
+fn no_more_is_said_than_there_is_room_for() {
+    let foreign: Vec<Value> =
+        (0..5).map(|i| since(condition(&format!("example.com/{i}"), "True"), THEN)).collect();
+    let live = json!({ "conditions": foreign });
+    let ours = ["Accepted", "AddressesAssigned", "DefaultGateway", "Programmed", "ResolvedRefs"];
+    let ours: Vec<Value> = ours.iter().map(|kind| condition(kind, "True")).collect();
+    let desired = json!({ "conditions": ours });
+    let merged = merge(Shape::Whole, &live, Some(&desired), OURS, NOW);
+    let types: Vec<&str> = items(&merged["conditions"]).skip(5).filter_map(|c| c["type"].as_str()).collect();
+    assert_eq!(types, ["Accepted", "Programmed", "ResolvedRefs"]);
+    assert_eq!(merge(Shape::Whole, &merged, Some(&desired), OURS, NOW), merged);
+
+    let ancestors = |controller: &str, from: usize, to: usize| -> Vec<Value> {
+        let ancestor = |i: usize| json!({ "ancestorRef": { "name": i }, "controllerName": controller, "conditions": [] });
+        (from..to).map(ancestor).collect()
+    };
+    let live = json!({ "ancestors": ancestors("example.com/other", 0, 14) });
+    let desired = json!({ "ancestors": ancestors(OURS[0], 0, 5) });
+    let merged = |shape| merge(shape, &live, Some(&desired), OURS, NOW)["ancestors"].as_array().map(Vec::len);
+    assert_eq!((merged(Shape::Policy), merged(Shape::Backend)), (Some(16), Some(19)));
+}
+
 fn any_condition() -> impl Strategy<Value = Value> {
     let kind =
         prop::sample::select(vec!["Accepted", "ResolvedRefs", "gatehouse.dev/Programmed", "example.com/A"]);
