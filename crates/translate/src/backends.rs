@@ -405,7 +405,7 @@ pub(crate) fn cluster_with_certificate(
     (key, secret): &(ClusterKey, NamespacedName),
 ) -> Arc<Resource> {
     // While a Gateway waits for a Secret that is not known, its last one stands here, and may be gone.
-    let usable = matches!(pairs.get(reads, secret), Some(KeyPair::Usable(_)));
+    let usable = matches!(pairs.get(reads, secret), Some(KeyPair::Usable(..)));
     let secret = usable.then(|| names::secret(&SecretKey::Pair(secret.clone())));
     encode(sources, reads, key, secret)
 }
