@@ -351,12 +351,16 @@ fn place(entries: &mut Placed, listener: &BoundListener, fragments: &Fragments) 
     }
 }
 
+/// Up to so many hostnames of a port its tables list all of them: a Gateway alone has no more.
+const MOST_LISTED: usize = 64;
+
 /// The hosts that the listeners of a port lay.
 ///
 /// HTTP: one table, every listener's hostname answers 404, so that no wider pattern takes over. HTTPS: a table per
-/// listener; hosts of other listeners, TLS ones included, and unknown hosts answer 421, except unknown ones at the
-/// catch-all listener.
-/// An exact listener lists two hosts, only a wildcard one lists the narrower listeners under it.
+/// listener; hosts of other listeners, TLS ones included, answer 421, hosts of no listener 404
+/// (`Listener.hostname`). To tell these apart each table lists all hostnames of the port, the square of them. Beyond
+/// [`MOST_LISTED`] an exact listener lists two hosts, a wildcard one the narrower listeners under it, and hosts of no listener
+/// answer 421, too.
 fn port_bases(gateway: &NamespacedName, port: u16, hosts: &PortView) -> Vec<(TableName, Hostname, Base)> {
     if hosts.family == Family::Http {
         let table = names::http_table(gateway, port);
@@ -365,17 +369,20 @@ fn port_bases(gateway: &NamespacedName, port: u16, hosts: &PortView) -> Vec<(Tab
         return all.into_iter().map(|host| (table.clone(), host, Base::NotFound)).collect();
     }
     let mut bases = Vec::new();
+    let lists_all = hosts.hosts.len() <= MOST_LISTED;
+    let elsewhere = if lists_all { Base::NotFound } else { Base::Misdirected };
     for (own, listener) in hosts.hosts.iter().filter(|(_, listener)| listener.speaks == Speaks::Https) {
         let table = names::https_table(&listener.key, port);
         bases.push((table.clone(), own.clone(), Base::NotFound));
-        if *own != Hostname::Any {
-            bases.push((table.clone(), Hostname::Any, Base::Misdirected));
+        if !hosts.hosts.contains_key(&Hostname::Any) {
+            bases.push((table.clone(), Hostname::Any, elsewhere));
         }
-        if matches!(own, Hostname::Exact(_)) {
+        if !lists_all && matches!(own, Hostname::Exact(_)) {
             continue;
         }
-        let narrower = hosts.hosts.keys().filter(|other| *other != own && own.covers(other));
-        bases.extend(narrower.map(|other| (table.clone(), other.clone(), Base::Misdirected)));
+        let listed = |other: &Hostname| lists_all || *other == Hostname::Any || own.covers(other);
+        let others = hosts.hosts.keys().filter(|other| *other != own && listed(other));
+        bases.extend(others.map(|other| (table.clone(), other.clone(), Base::Misdirected)));
     }
     bases
 }

@@ -70,11 +70,13 @@ fn listener_of<'w>(world: &'w World, request: &Request) -> Result<Merged<'w>, An
             };
             let of_connection = of_connection.ok_or(Answer::Refused)?;
             // "If another Listener has an exact match or more specific wildcard entry, the Gateway SHOULD return a 421", and
-            // so "if the current Listener does not match the Host [and] another Listener does". Where no listener at all
-            // matches the text wants 404. This is 421 too, on purpose: to tell the two apart every listener's table would
-            // have to list all others, and a client that comes back on a connection for that host is refused all the same.
-            let same = of_host.is_some_and(|merged| std::ptr::eq(merged, of_connection));
-            if same { Ok(of_connection.clone()) } else { Err(Answer::Misdirected) }
+            // so "if the current Listener does not match the Host [and] another Listener does. If no other Listener
+            // matches the Host, the Gateway MUST return a 404."
+            match of_host {
+                Some(merged) if std::ptr::eq(merged, of_connection) => Ok(of_connection.clone()),
+                Some(_) => Err(Answer::Misdirected),
+                None => Err(Answer::NotFound),
+            }
         }
         _ => Err(Answer::Refused),
     }

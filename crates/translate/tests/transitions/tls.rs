@@ -183,3 +183,27 @@ fn trust_bundles_count_and_are_claimed_while_there_is_such_a_kind() {
     scene.settle();
     assert_eq!(scene.picture, before);
 }
+
+#[test]
+fn tables_list_all_hostnames_of_a_port_up_to_as_many_as_a_gateway_has() {
+    let mut scene = Scene::new();
+    scene.put(pair_and_authorities().0);
+    for (listeners, hosts_of_each, elsewhere) in [(2_usize, 3_usize, false), (64, 65, false), (65, 2, true)] {
+        let listener = |i: usize| {
+            json!({ "name": format!("l{i}"), "port": 443, "protocol": "HTTPS", "hostname": format!("h{i}.example.com"),
+                "tls": { "certificateRefs": [{ "name": "cert" }] } })
+        };
+        let all: Vec<Value> = (0..listeners).map(listener).collect();
+        scene.put(scene.edited("Gateway", "/spec/listeners", json!(all)));
+        scene.settle();
+        let hosts: Vec<_> = scene.picture.fleets[&fleet()]
+            .resources
+            .values()
+            .filter(|resource| resource.kind == ResourceType::VirtualHost)
+            .collect();
+        assert_eq!(hosts.len(), listeners * hosts_of_each, "{listeners} listeners");
+        let catch_all = hosts.iter().find(|host| host.name.ends_with("/*")).expect("a host for the rest");
+        let misdirected = crate::support::decode(catch_all).to_string().contains("421");
+        assert_eq!(misdirected, elsewhere, "{listeners} listeners");
+    }
+}
