@@ -363,5 +363,7 @@ pub(crate) fn redirect_for(redirect: &Redirect, context: RedirectContext) -> Red
         (None, Some(_)) => well_known.or(Some(context.port)),
         (None, None) => Some(context.port),
     };
-    Redirect { port: port.filter(|port| Some(*port) != well_known), ..redirect.clone() }
+    let asked = redirect.port.is_some() || redirect.scheme.is_some();
+    let (left_out, port) = if port == well_known { (port.filter(|_| asked), None) } else { (None, port) };
+    Redirect { port, left_out, ..redirect.clone() }
 }

@@ -154,6 +154,7 @@ fn redirect(redirect: &RequestRedirect) -> Redirect {
         hostname: redirect.hostname.as_deref().map(Arc::from),
         path: redirect.path.as_ref().map(path_modifier),
         port: redirect.port,
+        left_out: None,
         status: redirect.status_code.unwrap_or(302),
     }
 }
