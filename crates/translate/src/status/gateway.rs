@@ -259,9 +259,13 @@ fn entries(
 
 /// Accepted while at least one listener is valid; says so when some are not.
 fn owner_accepted(entries: &[Entry], valid: impl Fn(&Entry) -> bool, generation: i64) -> Condition {
-    let good = entries.iter().filter(|entry| valid(entry)).count();
-    let message = format!("{} of {} listeners are not valid", entries.len() - good, entries.len());
-    match (good, entries.len() - good) {
+    let (good, bad): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| valid(entry));
+    let names = |entries: &[&Entry]| entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>().join(", ");
+    let message = match (good.len(), bad.len()) {
+        (0, _) => format!("listeners that are not valid: {}", names(&bad)),
+        _ => format!("listeners that are not valid: {}; valid: {}", names(&bad), names(&good)),
+    };
+    match (good.len(), bad.len()) {
         (_, 0) => Condition::new("Accepted", true, "Accepted", "all listeners are valid", generation),
         (0, _) => Condition::new("Accepted", false, "ListenersNotValid", message, generation),
         _ => Condition::new("Accepted", true, "ListenersNotValid", message, generation),
