@@ -15,25 +15,40 @@ import (
 type Plan struct {
 	// Claimed are the extended features that must work. The core of the profiles comes on top.
 	Claimed sets.Set[features.FeatureName]
+	// besides are features that have no meaning as a whole, while some of their tests do; the others are in notRun.
+	besides sets.Set[features.FeatureName]
 	// unclaimed gives the reason for every other feature that a test of the suite asks for.
 	unclaimed map[features.FeatureName]string
 	// notRun names the tests whose features are all claimed and which still prove nothing here.
 	notRun map[string]string
 }
 
-// FileMode is the plan for `gatehouse run DIR`.
+// FileMode is the plan for `gatehouse run DIR` in a network whose ports may all be bound.
 func FileMode() Plan {
 	return Plan{
-		Claimed:   everywhere.Clone(),
+		Claimed:   everywhere.Union(streams),
+		besides:   sets.New(features.SupportGatewayInfrastructure),
 		unclaimed: withoutCluster(),
 		notRun: map[string]string{
 			"GatewayPreserveForeignConditions": oneWriter,
 			"HTTPRoutePreserveForeignStatus":   oneWriter,
 
 			"BackendTLSPolicyPreserveForeignStatus": oneWriter,
-			"BackendTLSPolicyGRPCRoute":             "calls with a client of its own, which knows no mapped ports",
+
+			"GatewayInfrastructureMetadata": "looks for pods and Services of proxies, which are processes here",
 		},
 	}
+}
+
+// FileModeWithMappedPorts is the plan where low ports are not to be had, so that Envoy binds others.
+func FileModeWithMappedPorts() Plan {
+	plan := FileMode()
+	plan.Claimed = everywhere.Clone()
+	for feature := range streams {
+		plan.unclaimed[feature] = mappedPorts
+	}
+	plan.notRun["BackendTLSPolicyGRPCRoute"] = mappedPorts
+	return plan
 }
 
 // Placements of proxies, by their names in the chart's values.
@@ -44,8 +59,8 @@ const (
 
 // Cluster is the plan for `gatehouse controller` with its proxies in that place.
 func Cluster(placement string) Plan {
-	claimed := everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressEmpty,
-		features.SupportGatewayAddressRoutability, features.SupportGatewayAddressRoutabilityCluster)
+	claimed := everywhere.Clone().Insert(features.SupportGatewayInfrastructure, features.SupportGatewayAddressRoutability,
+		features.SupportGatewayAddressRoutabilityCluster)
 	plan := Plan{Claimed: claimed.Union(streams), unclaimed: nowhere}
 	if placement == ControllerNamespace {
 		plan.notRun = map[string]string{
@@ -61,6 +76,7 @@ var everywhere = sets.New[features.FeatureName](
 	features.SupportGatewayHTTPSListenerDetectMisdirectedRequests,
 	features.SupportGatewayRouteHostnameIntersectionPrecedence,
 	features.SupportGatewayStaticAddresses,
+	features.SupportGatewayAddressEmpty,
 	features.SupportGatewayBackendClientCertificate,
 	features.SupportGatewayFrontendClientCertificateValidation,
 	features.SupportGatewayFrontendClientCertificateValidationInsecureFallback,
@@ -112,7 +128,10 @@ var streams = sets.New[features.FeatureName](
 )
 
 // Reasons why something is not run.
-const oneWriter = "files have one writer of statuses; the bridge would be tested, not gatehouse"
+const (
+	oneWriter   = "files have one writer of statuses; the bridge would be tested, not gatehouse"
+	mappedPorts = "the suite's own clients know no mapped ports, and there are rights neither to a network nor to low ports"
+)
 
 // nowhere are the features that gatehouse does not have.
 var nowhere = map[features.FeatureName]string{
@@ -121,24 +140,24 @@ var nowhere = map[features.FeatureName]string{
 
 func withoutCluster() map[features.FeatureName]string {
 	reasons := maps.Clone(nowhere)
-	for feature := range streams {
-		reasons[feature] = "only backends of HTTP are played; the live tests of crates/translate have real ones"
-	}
-	reasons[features.SupportGatewayInfrastructure] = "has no meaning without a cluster"
 	reasons[features.SupportGatewayAddressRoutability] = "has no meaning without a cluster"
 	reasons[features.SupportGatewayAddressRoutabilityCluster] = "has no meaning without a cluster"
-	reasons[features.SupportGatewayAddressEmpty] = "a host has no allocator of addresses: the bridge gives every Gateway one"
 	return reasons
 }
 
-// profiles are those whose core must work.
+// profiles are those whose core must work everywhere; that of the others is in the plans' claims.
 var profiles = []suite.ConformanceProfile{suite.GatewayHTTPConformanceProfile, suite.GatewayGRPCConformanceProfile}
 
 // Profiles are the names of the profiles whose core must work.
-func Profiles() []suite.ConformanceProfileName {
-	var names []suite.ConformanceProfileName
-	for _, profile := range profiles {
-		names = append(names, profile.Name)
+func (p Plan) Profiles() []suite.ConformanceProfileName {
+	names := []suite.ConformanceProfileName{suite.GatewayHTTPConformanceProfileName, suite.GatewayGRPCConformanceProfileName}
+	supported := sets.New(p.Supported()...)
+	for _, profile := range []suite.ConformanceProfile{
+		suite.GatewayTLSConformanceProfile, suite.GatewayTCPConformanceProfile, suite.GatewayUDPConformanceProfile,
+	} {
+		if supported.IsSuperset(profile.CoreFeatures) {
+			names = append(names, profile.Name)
+		}
 	}
 	return names
 }
@@ -152,6 +171,11 @@ func (p Plan) Supported() []features.FeatureName {
 	return sets.List(supported)
 }
 
+// Asked are the features whose tests the suite is to run, sorted.
+func (p Plan) Asked() []features.FeatureName {
+	return sets.List(sets.New(p.Supported()...).Union(p.besides))
+}
+
 // Skipped are the tests that must not run.
 func (p Plan) Skipped() []string {
 	return slices.Sorted(maps.Keys(p.notRun))
@@ -159,9 +183,9 @@ func (p Plan) Skipped() []string {
 
 // WhyNot is the reason why a test does not run, empty when it does.
 func (p Plan) WhyNot(test suite.ConformanceTest) string {
-	supported := sets.New(p.Supported()...)
+	asked := sets.New(p.Asked()...)
 	for _, feature := range test.Features {
-		if supported.Has(feature) {
+		if asked.Has(feature) {
 			continue
 		}
 		reason := p.unclaimed[feature]

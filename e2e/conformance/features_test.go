@@ -12,6 +12,7 @@ import (
 
 var plans = map[string]Plan{
 	"files":             FileMode(),
+	"files, mapped":     FileModeWithMappedPorts(),
 	GatewayNamespace:    Cluster(GatewayNamespace),
 	ControllerNamespace: Cluster(ControllerNamespace),
 }

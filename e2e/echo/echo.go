@@ -33,7 +33,7 @@ const (
 // Config says who the backend claims to be and where it listens.
 type Config struct {
 	IP       string
-	HTTPPort int // 0: do not listen
+	HTTPPort int // 0: do not listen; servers of gRPC and TCP speak those on it
 	H2CPort  int // 0: do not listen
 	// Certificate makes it speak TLS on HTTPSPort.
 	Certificate *tls.Certificate

@@ -8,30 +8,53 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	pb "sigs.k8s.io/gateway-api-conformance-images/echo-basic/grpcechoserver"
 )
 
-// GRPCServer is the image's other personality: it describes each call in its answer.
+// GRPCServer is the image's personality for gRPC: it describes each call in its answer.
 type GRPCServer struct {
-	server *grpc.Server
-	logs   Log
+	cfg     Config
+	servers []*grpc.Server
+	logs    Log
 }
 
-// StartGRPC listens on the configuration's HTTP port and serves; it returns when the socket is open.
+// StartGRPC listens on the configuration's HTTP port, with a certificate also on HTTPSPort, and serves; it returns when
+// the sockets are open.
 func StartGRPC(cfg Config) (*GRPCServer, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(cfg.IP, strconv.Itoa(cfg.HTTPPort)))
-	if err != nil {
-		return nil, fmt.Errorf("backend %s: %w", cfg.Pod, err)
+	s := &GRPCServer{cfg: cfg}
+	if err := s.serve(cfg.HTTPPort); err != nil {
+		return nil, err
 	}
-	s := &GRPCServer{server: grpc.NewServer()}
-	pb.RegisterGrpcEchoServer(s.server, &calls{cfg: cfg, logs: &s.logs})
-	go func() { _ = s.server.Serve(listener) }()
+	if cfg.Certificate != nil {
+		if err := s.serve(HTTPSPort, grpc.Creds(credentials.NewServerTLSFromCert(cfg.Certificate))); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
+func (s *GRPCServer) serve(port int, options ...grpc.ServerOption) error {
+	listener, err := net.Listen("tcp", net.JoinHostPort(s.cfg.IP, strconv.Itoa(port)))
+	if err != nil {
+		return fmt.Errorf("backend %s: %w", s.cfg.Pod, err)
+	}
+	server := grpc.NewServer(options...)
+	pb.RegisterGrpcEchoServer(server, &calls{cfg: s.cfg, logs: &s.logs})
+	s.servers = append(s.servers, server)
+	go func() { _ = server.Serve(listener) }()
+	return nil
+}
+
 // Close ends all connections at once, as a killed container does.
-func (s *GRPCServer) Close() { s.server.Stop() }
+func (s *GRPCServer) Close() {
+	for _, server := range s.servers {
+		server.Stop()
+	}
+}
 
 // Logs returns the lines logged at or after since.
 func (s *GRPCServer) Logs(since time.Time) []string { return s.logs.Since(since) }
@@ -52,12 +75,18 @@ func (c *calls) EchoTwo(ctx context.Context, _ *pb.EchoRequest) (*pb.EchoRespons
 }
 
 func (c *calls) describe(ctx context.Context, method string) (*pb.EchoResponse, error) {
-	c.logs.Add("Received over plaintext: " + method)
+	protection := describePeer(ctx)
+	connection := "plaintext"
+	if protection != nil {
+		connection = "TLS"
+	}
+	c.logs.Add("Received over " + connection + ": " + method)
 	assertions := &pb.Assertions{
 		FullyQualifiedMethod: method,
 		Context: &pb.Context{
 			Namespace: c.cfg.Namespace, ServiceName: c.cfg.Service, Pod: c.cfg.Pod,
 		},
+		TlsAssertions: protection,
 	}
 	received, _ := metadata.FromIncomingContext(ctx)
 	for name, values := range received {
@@ -69,4 +98,21 @@ func (c *calls) describe(ctx context.Context, method string) (*pb.EchoResponse, 
 		}
 	}
 	return &pb.EchoResponse{Assertions: assertions}, nil
+}
+
+// describePeer is nil for a call over an open connection.
+func describePeer(ctx context.Context) *pb.TLSAssertions {
+	caller, _ := peer.FromContext(ctx)
+	if caller == nil {
+		return nil
+	}
+	info, ok := caller.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return nil
+	}
+	described := describeTLS(&info.State)
+	return &pb.TLSAssertions{
+		Version: described.Version, PeerCertificates: described.PeerCertificates, ServerName: described.ServerName,
+		NegotiatedProtocol: described.NegotiatedProtocol, CipherSuite: described.CipherSuite,
+	}
 }

@@ -29,6 +29,8 @@ import (
 
 const ours = gatehouse.ControllerName
 
+func TestMain(m *testing.M) { Main(m) }
+
 type fixture struct {
 	*Cluster
 	client client.Client

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,13 +27,15 @@ type workloads struct {
 	started int
 }
 
-// pod is a running backend; server is nil when its image is none that we can play.
+// backend is what listens at a pod's address.
+type backend interface {
+	Logs(since time.Time) []string
+	Close()
+}
+
 type pod struct {
 	ip     string
-	server interface {
-		Logs(since time.Time) []string
-		Close()
-	}
+	server backend
 }
 
 // logs returns what a pod has logged.
@@ -43,9 +46,6 @@ func (w *workloads) logs(namespace, name string, since time.Time) ([]string, err
 	if !ok {
 		return nil, fmt.Errorf("no pod %s/%s", namespace, name)
 	}
-	if p.server == nil {
-		return nil, nil
-	}
 	return p.server.Logs(since), nil
 }
 
@@ -53,12 +53,6 @@ func (w *workloads) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.running {
-		p.stop()
-	}
-}
-
-func (p *pod) stop() {
-	if p.server != nil {
 		p.server.Close()
 	}
 }
@@ -73,7 +67,7 @@ func (w *workloads) reconcile() {
 	}
 	for k, p := range w.running {
 		if !wanted[k] {
-			p.stop()
+			p.server.Close()
 			delete(w.running, k)
 			_ = w.store.delete(k) // may be gone with its namespace
 		}
@@ -109,7 +103,7 @@ func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
 	}
 	p := &pod{ip: loopback(podBlock, w.started)}
 	w.started++
-	if err := p.play(deployment, echo.Config{
+	if p.server, err = play(environment(deployment), echo.Config{
 		IP: p.ip, HTTPPort: echo.HTTPPort, H2CPort: echo.H2CPort, Certificate: certificate, ClientCAs: authorities,
 		Pod: k.name, Namespace: k.namespace,
 	}); err != nil {
@@ -137,24 +131,21 @@ func (w *workloads) start(k key, deployment *unstructured.Unstructured) error {
 	return err
 }
 
-// play starts what the image would be: its environment says which of its personalities. Pods of those that are not
-// played exist and are ready, but nothing listens.
-func (p *pod) play(deployment *unstructured.Unstructured, cfg echo.Config) error {
-	switch personality(deployment) {
-	case "":
-		server, err := echo.Start(cfg)
-		if err != nil {
-			return err
-		}
-		p.server = server
-	case "GRPC_ECHO_SERVER":
-		server, err := echo.StartGRPC(cfg)
-		if err != nil {
-			return err
-		}
-		p.server = server
+// play starts what the image would be: its environment says which of its personalities, and what it calls itself.
+func play(environment map[string]string, cfg echo.Config) (backend, error) {
+	cfg.Service = environment["SERVICE_NAME"]
+	if port, err := strconv.Atoi(environment["TCP_PORT"]); err == nil {
+		cfg.HTTPPort = port
 	}
-	return nil
+	switch {
+	case environment["GRPC_ECHO_SERVER"] != "":
+		return echo.StartGRPC(cfg)
+	case environment["TCP_ECHO_SERVER"] != "":
+		return echo.StartTCP(cfg)
+	case environment["UDP_ECHO_SERVER"] != "":
+		return echo.StartUDP(cfg)
+	}
+	return echo.Start(cfg)
 }
 
 // certificate is the one that a Deployment's pods mount, nil when there is none; without its Secret they do not start.
@@ -205,21 +196,21 @@ func (w *workloads) authorities(deployment *unstructured.Unstructured) (pool *x5
 	return nil, true
 }
 
-// personality is the variable that makes the image something else than an HTTP server.
-func personality(deployment *unstructured.Unstructured) string {
+// environment is that of a Deployment's containers as far as it says values; names of pods and namespaces are known anyhow.
+func environment(deployment *unstructured.Unstructured) map[string]string {
+	values := map[string]string{}
 	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
 	for _, c := range containers {
 		container, _ := c.(map[string]any)
 		env, _ := container["env"].([]any)
 		for _, e := range env {
 			variable, _ := e.(map[string]any)
-			switch name := variable["name"]; name {
-			case "GRPC_ECHO_SERVER", "TCP_ECHO_SERVER", "UDP_ECHO_SERVER":
-				return fmt.Sprint(name)
+			if value, ok := variable["value"].(string); ok {
+				values[fmt.Sprint(variable["name"])] = value
 			}
 		}
 	}
-	return ""
+	return values
 }
 
 // podName has the two suffixes that a Deployment's pods have; the suite takes them off to find the

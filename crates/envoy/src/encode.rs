@@ -38,12 +38,24 @@ pub(crate) mod filter {
     pub(crate) const CHOOSE_ROUTE: &str = "gatehouse.choose_route";
     pub(crate) const CORS: &str = "envoy.filters.http.cors";
     pub(crate) const EXTERNAL_AUTH: &str = "envoy.filters.http.ext_authz";
-    /// Places for filters ahead of routes, in their order.
-    pub(crate) const PRE_ROUTING: [&str; 4] = [
+    /// Places for filters ahead of routes, in their order: as many as a listener may have.
+    pub(crate) const PRE_ROUTING: [&str; 16] = [
         "gatehouse.pre_routing.1",
         "gatehouse.pre_routing.2",
         "gatehouse.pre_routing.3",
         "gatehouse.pre_routing.4",
+        "gatehouse.pre_routing.5",
+        "gatehouse.pre_routing.6",
+        "gatehouse.pre_routing.7",
+        "gatehouse.pre_routing.8",
+        "gatehouse.pre_routing.9",
+        "gatehouse.pre_routing.10",
+        "gatehouse.pre_routing.11",
+        "gatehouse.pre_routing.12",
+        "gatehouse.pre_routing.13",
+        "gatehouse.pre_routing.14",
+        "gatehouse.pre_routing.15",
+        "gatehouse.pre_routing.16",
     ];
     pub(crate) const ROUTER: &str = "envoy.filters.http.router";
     pub(crate) const STATEFUL_SESSION: &str = "envoy.filters.http.stateful_session";

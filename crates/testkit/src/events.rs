@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use crate::certificates::{FIRST, SECOND};
+use crate::certificates::{EXACT, FIRST, SECOND};
 use crate::objects::written;
 
 /// One thing that happens.
@@ -241,7 +241,7 @@ fn secret() -> impl Strategy<Value = Value> {
     let pair = |crt: &str, key: &str| json!({ "tls.crt": crt, "tls.key": key, "ca.crt": crt });
     let data = select(vec![
         pair(FIRST.0, FIRST.1),
-        pair(FIRST.0, FIRST.1),
+        pair(EXACT.0, EXACT.1),
         pair(SECOND.0, SECOND.1),
         pair(FIRST.0, SECOND.1),
         pair("nonsense", ""),

@@ -1,8 +1,10 @@
-//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend, a real Envoy.
+//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend, a collector of
+//! spans, a real Envoy.
 
 #[cfg(feature = "apiserver")]
 pub mod apiserver;
 pub mod certificates;
+pub mod collector;
 pub mod echo;
 pub mod envoy;
 pub mod events;

@@ -392,12 +392,8 @@ fn discovery(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Disco
     }
 }
 
-/// Stage: a cluster's bytes. They stay as they are when its backend is gone, until nobody names it any more.
-pub(crate) fn cluster(
-    sources: (&Facts, &Config),
-    reads: &mut Reads,
-    key: &ClusterKey,
-) -> Option<Arc<Resource>> {
+/// Stage: a cluster's bytes. While somebody names it there is one, without endpoints when its backend is gone.
+pub(crate) fn cluster(sources: (&Facts, &Config), reads: &mut Reads, key: &ClusterKey) -> Arc<Resource> {
     encode(sources, reads, key, None)
 }
 
@@ -407,9 +403,9 @@ pub(crate) fn cluster_with_certificate(
     pairs: &Stage<NamespacedName, KeyPair>,
     reads: &mut Reads,
     (key, secret): &(ClusterKey, NamespacedName),
-) -> Option<Arc<Resource>> {
+) -> Arc<Resource> {
     // While a Gateway waits for a Secret that is not known, its last one stands here, and may be gone.
-    let usable = matches!(pairs.get(reads, secret), Some(KeyPair::Usable(_)));
+    let usable = matches!(pairs.get(reads, secret), Some(KeyPair::Usable(..)));
     let secret = usable.then(|| names::secret(&SecretKey::Pair(secret.clone())));
     encode(sources, reads, key, secret)
 }
@@ -419,13 +415,10 @@ fn encode(
     reads: &mut Reads,
     key: &ClusterKey,
     certificate: Option<SecretName>,
-) -> Option<Arc<Resource>> {
+) -> Arc<Resource> {
     let name = names::cluster(key);
-    let Some(discovery) = discovery(facts, reads, key) else {
-        // Who still names it waits for something else that is not known yet.
-        reads.hold();
-        return None;
-    };
+    // A route that waits for something unknown keeps its last form, which may name a backend that is gone.
+    let discovery = discovery(facts, reads, key).unwrap_or(Discovery::Nowhere);
     let discovery =
         if key.kind == BackendKind::XBackend { xbackend::absolute(config, discovery) } else { discovery };
     let retries = target_kind(key.kind)
@@ -444,5 +437,5 @@ fn encode(
         retries,
         name: name.clone(),
     };
-    Some(Arc::new(Resource::new(ResourceType::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster))))
+    Arc::new(Resource::new(ResourceType::Cluster, name.0, gatehouse_envoy::encode::cluster(&cluster)))
 }

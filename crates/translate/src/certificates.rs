@@ -9,12 +9,11 @@ use std::sync::Arc;
 use gatehouse_api::types::{Secret, SecretObjectReference};
 use gatehouse_engine::{Reads, Stage};
 use gatehouse_model::listener::TlsCertificate;
-use gatehouse_model::{ListenerKey, ListenerOwner, NamespacedName, ResourceType};
+use gatehouse_model::{Hostname, ListenerKey, ListenerOwner, NamespacedName, ResourceType};
 
 use crate::facts::Facts;
 use crate::gateways::{GatewayState, ListenerView, Problem};
 use crate::grants::{EXPERIMENTAL_GROUP, GATEWAY_GROUP, GroupKind, permitted};
-use crate::names;
 use crate::output::{Resource, SecretKey};
 
 /// Certificates that can be served, and why others cannot.
@@ -22,8 +21,17 @@ use crate::output::{Resource, SecretKey};
 pub(crate) struct Certificates {
     /// Secrets that hold a usable pair, in the user's order.
     pub(crate) usable: Vec<NamespacedName>,
+    /// Whom each of them is for.
+    names: Vec<Names>,
     /// The first reference that does not resolve.
     pub(crate) problem: Option<Problem>,
+}
+
+impl Certificates {
+    /// Whom they are for.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Hostname> {
+        self.names.iter().flat_map(|names| &**names)
+    }
 }
 
 /// Stage: the certificates of a listener; empty where no TLS ends.
@@ -46,7 +54,10 @@ pub(crate) fn certificates(
     }
     for reference in references {
         match resolve((facts, pairs), reads, Referrer::of(listener), reference) {
-            Ok(secret) => found.usable.push(secret),
+            Ok((secret, names)) => {
+                found.usable.push(secret);
+                found.names.push(names);
+            }
             Err(problem) => {
                 found.problem.get_or_insert(problem);
             }
@@ -71,7 +82,7 @@ pub(crate) fn shown(
         field: "tls.backend.clientCertificateRef",
         invalid: "InvalidClientCertificateRef",
     };
-    Some(resolve((facts, pairs), reads, from, reference))
+    Some(resolve((facts, pairs), reads, from, reference).map(|(secret, _)| secret))
 }
 
 /// The certificate that an XBackend of a namespace has shown to it.
@@ -88,7 +99,8 @@ pub(crate) fn shown_to_xbackend(
         field: "tls.clientCertificateRef",
         invalid: "InvalidClientCertificateRef",
     };
-    resolve_by(facts, reads, from, reference, |reads, secret| key_pair(facts, reads, secret))
+    let found = resolve_by(facts, reads, from, reference, |reads, secret| key_pair(facts, reads, secret));
+    found.map(|(secret, _)| secret)
 }
 
 /// The Secret with the certificate that is shown to backends, or why there is none.
@@ -126,7 +138,7 @@ fn resolve(
     reads: &mut Reads,
     from: Referrer<'_>,
     reference: &SecretObjectReference,
-) -> Result<NamespacedName, Problem> {
+) -> Result<(NamespacedName, Names), Problem> {
     resolve_by(facts, reads, from, reference, |reads, secret| pairs.get(reads, secret).cloned())
 }
 
@@ -136,7 +148,7 @@ fn resolve_by(
     from: Referrer<'_>,
     reference: &SecretObjectReference,
     pair: impl FnOnce(&mut Reads, &NamespacedName) -> Option<KeyPair>,
-) -> Result<NamespacedName, Problem> {
+) -> Result<(NamespacedName, Names), Problem> {
     let Referrer { group: of, kind: owner, namespace: own, field, invalid } = from;
     let (group, kind) =
         (reference.group.as_deref().unwrap_or(""), reference.kind.as_deref().unwrap_or("Secret"));
@@ -157,24 +169,27 @@ fn resolve_by(
         return Err(Problem::new(invalid, format!("Secret {secret} does not exist")));
     }
     match pair(reads, &secret) {
-        Some(KeyPair::Usable(_)) => Ok(secret),
+        Some(KeyPair::Usable(_, names)) => Ok((secret, names)),
         Some(KeyPair::Unusable(why)) => Err(Problem::new(invalid, format!("Secret {secret}: {why}"))),
         None => Err(Problem::new(invalid, format!("Secret {secret} does not exist"))),
     }
 }
 
+/// The hosts that a certificate is for: its DNS names, sorted. A wildcard stands for one label.
+pub(crate) type Names = Arc<[Hostname]>;
+
 /// A Secret read as a certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyPair {
-    /// As proxies get it.
-    Usable(Arc<Resource>),
+    /// As proxies get it, and whom it is for.
+    Usable(Arc<Resource>, Names),
     Unusable(Arc<str>),
 }
 
 impl KeyPair {
     pub(crate) fn usable(&self) -> Option<&Arc<Resource>> {
         match self {
-            Self::Usable(resource) => Some(resource),
+            Self::Usable(resource, _) => Some(resource),
             Self::Unusable(_) => None,
         }
     }
@@ -184,21 +199,21 @@ impl KeyPair {
 pub(crate) fn key_pair(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> Option<KeyPair> {
     let secret = facts.secrets.get(reads, key)?;
     Some(match read_pair(secret) {
-        Ok(pair) => {
-            let name = names::secret(&SecretKey::Pair(key.clone()));
+        Ok((pair, names)) => {
+            let name = crate::names::secret(&SecretKey::Pair(key.clone()));
             let body = gatehouse_envoy::encode::secret(&name, &pair);
-            KeyPair::Usable(Arc::new(Resource::new(ResourceType::Secret, name.0, body)))
+            KeyPair::Usable(Arc::new(Resource::new(ResourceType::Secret, name.0, body)), names)
         }
         Err(why) => KeyPair::Unusable(why.into()),
     })
 }
 
-fn read_pair(secret: &Secret) -> Result<TlsCertificate, String> {
+fn read_pair(secret: &Secret) -> Result<(TlsCertificate, Names), String> {
     let part = |name: &str| {
         let bytes = secret.data.get(name).map(gatehouse_api::types::SecretBytes::expose).unwrap_or_default();
         if bytes.is_empty() { Err(format!("key {name} is missing")) } else { Ok(bytes) }
     };
     let (chain, key) = (part("tls.crt")?, part("tls.key")?);
-    check::pair(chain, key)?;
-    Ok(TlsCertificate { chain: chain.into(), key: key.into() })
+    let names = check::pair(chain, key)?;
+    Ok((TlsCertificate { chain: chain.into(), key: key.into() }, names))
 }

@@ -2,7 +2,6 @@
 
 mod conflicts;
 mod lower;
-mod overlaps;
 mod protocol;
 mod rivals;
 
@@ -145,8 +144,6 @@ pub(crate) struct ListenerView {
     pub(crate) check: Option<Check>,
     /// How its clients are treated.
     pub(crate) clients: Arc<ClientPolicy>,
-    /// Which other listener of the port has a hostname that overlaps, over TLS.
-    pub(crate) overlap: Option<Arc<str>>,
     /// `HostnameConflict` or `ProtocolConflict`.
     pub(crate) conflict: Option<Problem>,
     /// Why it is not accepted for other reasons.
@@ -319,7 +316,6 @@ fn listeners<'a>(
         });
     }
     let mut all = conflicts::resolve(groups);
-    overlaps::mark(&mut all);
     clients.assign(&mut all);
     Listeners { all: all.into_iter().map(Arc::new).collect(), sets, told: clients.told() }
 }

@@ -1,7 +1,7 @@
 //! From facts to Envoy resources and statuses.
 //!
 //! ```text
-//! Facts (tables) -> classes -> gateways (+ parameters, ListenerSets, policies) -> certificates --\
+//! Facts (tables) -> classes -> gateways (+ parameters, ListenerSets, policies) -> certificates (-> overlaps) --\
 //!                        \-> bindings (route x listener) --\                                      +-> listeners (Envoy)
 //!                            lowered (rules, backends) -----+-> streams (connections) ------------/
 //!                                      \                    \-> fragments -> virtual hosts
@@ -26,6 +26,7 @@ mod grants;
 mod http;
 mod names;
 mod output;
+mod overlaps;
 mod parameters;
 mod policies;
 mod ports;

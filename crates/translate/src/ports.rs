@@ -207,7 +207,7 @@ impl Sources<'_> {
         let usable = certificates.iter().flat_map(|certificates| &certificates.usable);
         // While a listener waits for a Secret that is not known, its last certificates stand here, and may be gone.
         let exists =
-            |secret: &&NamespacedName| matches!(self.pairs.get(reads, secret), Some(KeyPair::Usable(_)));
+            |secret: &&NamespacedName| matches!(self.pairs.get(reads, secret), Some(KeyPair::Usable(..)));
         usable.filter(exists).cloned().map(SecretKey::Pair).collect()
     }
 

@@ -197,11 +197,29 @@ fn resources(
         for ((kind, name), resource) in &fleet.resources {
             let kind = format!("{kind:?}");
             if kinds.is_none_or(|kinds| kinds.contains(&kind)) {
-                by_kind.entry(kind).or_default().insert(name.to_string(), decode(resource));
+                let mut json = decode(resource);
+                first_place_only(&mut json);
+                by_kind.entry(kind).or_default().insert(name.to_string(), json);
             }
         }
     }
     all
+}
+
+/// The places for filters ahead of routes are alike: the first one stands for all.
+fn first_place_only(json: &mut Value) {
+    let is_later = |item: &Value| {
+        let place = item["name"].as_str().and_then(|name| name.strip_prefix("gatehouse.pre_routing."));
+        place.is_some_and(|place| place != "1")
+    };
+    match json {
+        Value::Array(items) => {
+            items.retain(|item| !is_later(item));
+            items.iter_mut().for_each(first_place_only);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(first_place_only),
+        _ => {}
+    }
 }
 
 fn first_difference(old: &str, new: &str) -> String {

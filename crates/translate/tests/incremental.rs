@@ -186,6 +186,8 @@ fn the_universe_reaches_what_matters() {
             "BackendNotReady",
             "a proxy holds the listener",
             "certificate Secret",
+            "OverlappingCertificates",
+            "TargetNotFound",
             "InvalidParameters",
             "UnsupportedFields",
             "not allowed for a single Gateway",
@@ -207,6 +209,7 @@ fn the_universe_reaches_what_matters() {
     for word in ["refused rules", "RefusedByProxy", "a proxy holds the listener"] {
         assert!(seen[word] > 20, "{seen:?}");
     }
+    assert!(seen["OverlappingCertificates"] > 3 && seen["TargetNotFound"] > 3, "{seen:?}");
     assert!(seen["BackendNotReady"] > 3 && seen["certificate Secret"] > 3, "{seen:?}");
     for word in [
         "InvalidParameters",

@@ -4,27 +4,18 @@
 package cluster
 
 import (
-	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/util/sets"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	confv1 "sigs.k8s.io/gateway-api/conformance/apis/v1"
 	conformancetests "sigs.k8s.io/gateway-api/conformance/tests"
 	"sigs.k8s.io/gateway-api/conformance/utils/config"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
-	"sigs.k8s.io/gateway-api/pkg/features"
 
 	"gatehouse.dev/e2e/bed"
-	"gatehouse.dev/e2e/cluster"
 	"gatehouse.dev/e2e/conformance"
 )
 
@@ -105,36 +96,13 @@ func newOptions(t *testing.T, b *bed.Bed, only conformance.Selection) suite.Conf
 	if err := conformance.WithClients(&options, cfg); err != nil {
 		t.Fatal(err)
 	}
-	inferred, err := supportedFeatures(t.Context(), options.Client)
+	claims, err := conformance.Claims(t.Context(), options.Client, bed.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	expected := sets.New(plan.Supported()...)
-	if missing, excess := expected.Difference(inferred), inferred.Difference(expected); len(missing)+len(excess) > 0 {
-		t.Errorf("the GatewayClass does not claim %v, and claims %v, which is not planned", sets.List(missing), sets.List(excess))
+	if err := plan.Check(claims); err != nil {
+		t.Error(err)
 	}
-	options.SupportedFeatures = inferred.UnsortedList()
+	options.SupportedFeatures = claims.UnsortedList()
 	return options
-}
-
-// supportedFeatures waits until the GatewayClass is accepted, and reads what it claims.
-func supportedFeatures(ctx context.Context, c client.Client) (sets.Set[features.FeatureName], error) {
-	var class gatewayv1.GatewayClass
-	err := cluster.Poll(ctx, bed.Patience, "GatewayClass "+conformance.GatewayClass, func(ctx context.Context) error {
-		if err := c.Get(ctx, client.ObjectKey{Name: conformance.GatewayClass}, &class); err != nil {
-			return err
-		}
-		if !meta.IsStatusConditionTrue(class.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)) {
-			return fmt.Errorf("it is not accepted: %v", class.Status.Conditions)
-		}
-		if len(class.Status.SupportedFeatures) == 0 {
-			return errors.New("it claims no features")
-		}
-		return nil
-	})
-	claimed := sets.New[features.FeatureName]()
-	for _, feature := range class.Status.SupportedFeatures {
-		claimed.Insert(features.FeatureName(feature.Name))
-	}
-	return claimed, err
 }

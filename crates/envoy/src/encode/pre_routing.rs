@@ -1,7 +1,7 @@
 //! Filters of a listener: what happens to its requests before a route is chosen.
 //!
 //! ```text
-//! places of the filter list:  1 .. 4 (each a filter that the virtual host brings along), then one that lets the route be
+//! places of the filter list:  1 .. 16 (each a filter that the virtual host brings along), then one that lets the route be
 //!                             chosen anew, then the filters of routes
 //! ```
 //!
@@ -32,7 +32,7 @@ use super::route::auth;
 use super::{any, filter};
 use crate::{Invalid, validate, wire};
 
-/// So many filters a listener may have: each has a place in every filter list.
+/// So many filters a listener may have, by its schema: each has a place in every filter list.
 pub const PRE_ROUTING_FILTERS: usize = filter::PRE_ROUTING.len();
 
 /// Field number of `VirtualHost.typed_per_filter_config`.

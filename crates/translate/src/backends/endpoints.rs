@@ -35,15 +35,10 @@ impl Assignment {
     }
 }
 
-/// Stage: a cluster's load assignment; it stays with the cluster when the backend is gone.
+/// Stage: a cluster's load assignment; there is always one, as long as the cluster is named.
 pub(crate) fn endpoints(facts: &Facts, reads: &mut Reads, key: &ClusterKey) -> Option<Assignment> {
-    match discovery(facts, reads, key) {
-        Some(Discovery::Eds) => {}
-        Some(Discovery::Dns(_) | Discovery::Nowhere) => return Some(Assignment::Inline),
-        None => {
-            reads.hold();
-            return None;
-        }
+    if discovery(facts, reads, key) != Some(Discovery::Eds) {
+        return Some(Assignment::Inline);
     }
     let mut zones = match key.kind {
         BackendKind::Service => of_service(facts, reads, key)?,

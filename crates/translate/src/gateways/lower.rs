@@ -115,7 +115,6 @@ fn listener(
         filters: listener.filters.iter().flat_map(|filters| &filters.requests).cloned().collect(),
         check: (speaks == Speaks::Https).then(|| check(gateway, listener.port)).flatten(),
         clients: Arc::default(),
-        overlap: None,
         conflict: None,
         problem: unsupported(listener),
     }

@@ -2,6 +2,7 @@
 //!
 //! Spans are extra: a policy that cannot be followed makes none, and the requests go on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_api::types::{
@@ -13,7 +14,7 @@ use gatehouse_model::http::Fraction;
 use gatehouse_model::tracing::{AttributeValue, RequestProperty, Tracing};
 use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
 
-use super::{Attached, Outcome, Policy, PolicyKey, PolicyKind, Target, TargetKind, conflict};
+use super::{Attached, Outcome, Policy, PolicyKey, PolicyKind, Target, TargetKind, conflict, target_of};
 use crate::backends::ClusterKey;
 use crate::config::Config;
 use crate::facts::Facts;
@@ -55,7 +56,7 @@ pub(crate) fn traced(
 ) -> Option<Arc<Traced>> {
     gateways.get(reads, key)?.view()?;
     let target = Target { kind: TargetKind::Gateway, object: key.clone() };
-    let attached = facts.telemetry_policies.attached(reads, &target, &std::collections::BTreeMap::new());
+    let attached = facts.telemetry_policies.attached(reads, &target, &BTreeMap::new());
     let mut traced = Traced::default();
     let Some(first) = attached.first() else { return Some(Arc::new(traced)) };
     let outcome = traced.follow((facts, config), reads, key, first);
@@ -166,6 +167,14 @@ fn property(key: &str) -> Option<RequestProperty> {
         "http.response.body.size" => RequestProperty::ResponseBytes,
         _ => return None,
     })
+}
+
+/// The Gateways that a policy names and that do not exist: nobody else speaks for them.
+pub(crate) fn missing(facts: &Facts, reads: &mut Reads, key: &NamespacedName) -> BTreeSet<NamespacedName> {
+    let Some(policy) = facts.telemetry_policies.all.get(reads, key) else { return BTreeSet::new() };
+    let named = policy.named().filter_map(|target| target_of(key, target));
+    let gateways = named.filter(|target| target.kind == TargetKind::Gateway).map(|target| target.object);
+    gateways.filter(|gateway| facts.gateways.get(reads, gateway).is_none()).collect()
 }
 
 /// Fields of a policy without an effect.

@@ -16,6 +16,7 @@ use crate::gateways::{GatewayView, ListenerView, Problem};
 use crate::grants::GATEWAY_GROUP;
 use crate::http::guards::Guard;
 use crate::output::{SecretKey, WatchKey};
+use crate::overlaps::Overlaps;
 use crate::ports::{self, PortState};
 
 /// What listener entries are made from.
@@ -24,6 +25,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) config: &'a Config,
     pub(crate) certificates: &'a Stage<ListenerKey, Arc<Certificates>>,
+    pub(crate) overlaps: &'a Stage<NamespacedName, Arc<Overlaps>>,
     pub(crate) guards: &'a Stage<ListenerKey, Arc<Guard>>,
     pub(crate) pairs: &'a Stage<NamespacedName, KeyPair>,
     pub(crate) authorities: &'a Stage<GatewayPort, Arc<OfClients>>,
@@ -100,10 +102,7 @@ impl<'a> Sources<'a> {
                 generation,
             ),
         ];
-        // It is not set unless it is true.
-        conditions.extend(listener.overlap.clone().map(|message| {
-            Condition::new("OverlappingTLSConfig", true, "OverlappingHostnames", message, generation)
-        }));
+        conditions.extend(self.overlapping(reads, listener));
         let kinds: Vec<_> =
             listener.kinds.iter().map(|k| json!({ "group": GATEWAY_GROUP, "kind": k.as_str() })).collect();
         let attached = self.attached.count(reads, &listener.key);
@@ -119,6 +118,18 @@ impl<'a> Sources<'a> {
             resolved: unresolved.is_none(),
             programmed,
         }
+    }
+
+    /// It is not set unless it is true.
+    fn overlapping(self, reads: &mut Reads, listener: &ListenerView) -> Option<Condition> {
+        let Some(overlaps) = self.overlaps.get(reads, &listener.key.gateway) else {
+            // It depends on Secrets that are not known yet: the last status stays.
+            reads.hold();
+            return None;
+        };
+        let Problem { reason, message } = overlaps.get(&listener.key)?;
+        let message = message.clone();
+        Some(Condition::new("OverlappingTLSConfig", true, reason, message, listener.generation))
     }
 
     /// The authorities of a listener's clients, where they are checked.

@@ -1,9 +1,10 @@
 //! Policies of every kind, and whatever has a status like theirs: one entry per target or Gateway of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_api::types::unsupported_client_traffic;
 use gatehouse_engine::{Reads, SmallMap};
+use gatehouse_model::NamespacedName;
 use gatehouse_model::status::Condition;
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use super::{to_json, verdict};
 use crate::backends;
 use crate::config::Config;
 use crate::facts::Facts;
+use crate::gateways::Problem;
 use crate::grants::GATEWAY_GROUP;
 use crate::policies::{Outcome, Outcomes, Place, PolicyKey, PolicyKind, backend_traffic, session, telemetry};
 
@@ -88,6 +90,11 @@ impl Said {
         })
     }
 
+    fn not_found(&self, gateway: &NamespacedName) -> Condition {
+        let problem = Problem::new("TargetNotFound", format!("Gateway {gateway} does not exist"));
+        verdict("Accepted", Some(&problem), ("", ""), self.generation)
+    }
+
     fn conditions(&self, outcome: &Outcome) -> Vec<Condition> {
         let generation = self.generation;
         let accepted = verdict("Accepted", outcome.problem.as_ref(), ("Accepted", &*self.good), generation);
@@ -123,20 +130,31 @@ pub(crate) fn policy(
     let told = outcomes.get(reads, key).into_iter().flat_map(SmallMap::iter);
     // Several routes tell the same of one Gateway.
     let told = told.map(|((place, _), outcome)| (place, &**outcome)).collect();
-    Some(status(config, &said, told))
+    let missing = match key.0 {
+        PolicyKind::Telemetry => telemetry::missing(facts, reads, &key.1),
+        _ => BTreeSet::new(),
+    };
+    Some(status(config, &said, told, &missing))
 }
 
-/// Entries for all places.
-fn status(config: &Config, said: &Said, told: BTreeMap<&Place, &Outcome>) -> Value {
+/// Entries for all places, and for Gateways that do not exist.
+fn status(
+    config: &Config,
+    said: &Said,
+    told: BTreeMap<&Place, &Outcome>,
+    missing: &BTreeSet<NamespacedName>,
+) -> Value {
     let Some(controller) = config.controller_names.first() else { return Value::Null };
-    let entry = |(place, outcome): (&Place, &Outcome)| {
+    let entry = |place: &Place, conditions: &[Condition]| {
         json!({
             "ancestorRef": ancestor(place),
             "controllerName": controller,
-            "conditions": to_json(&said.conditions(outcome)),
+            "conditions": to_json(conditions),
         })
     };
-    let entries: Vec<Value> = told.into_iter().take(said.most).map(entry).collect();
+    let told = told.into_iter().map(|(place, outcome)| entry(place, &said.conditions(outcome)));
+    let missing = missing.iter().map(|gateway| entry(&Place::gateway(gateway), &[said.not_found(gateway)]));
+    let entries: Vec<Value> = told.chain(missing).take(said.most).collect();
     if entries.is_empty() { Value::Null } else { json!({ "ancestors": entries }) }
 }
 

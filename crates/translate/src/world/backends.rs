@@ -65,11 +65,11 @@ impl World {
     pub(super) fn settle_backends(&mut self, outputs: &mut Outputs) {
         let mut dirty = self.follow_uses();
         let Self { config, graph, facts, stages, .. } = self;
-        stages.clusters.settle(graph, |reads, key| cluster((facts, config), reads, key));
+        stages.clusters.settle(graph, |reads, key| Some(cluster((facts, config), reads, key)));
         let pairs = &stages.pairs;
         stages
             .certified_clusters
-            .settle(graph, |reads, key| cluster_with_certificate((facts, config), pairs, reads, key));
+            .settle(graph, |reads, key| Some(cluster_with_certificate((facts, config), pairs, reads, key)));
         stages.endpoints.settle(graph, |reads, key| endpoints(facts, reads, key));
         stages.service_addresses.settle(graph, |reads, key| service_address(facts, reads, key));
         let edited = stages.clusters.take_changed().into_iter().map(|key| (key, None));

@@ -10,6 +10,7 @@ use crate::certificates::{certificates, key_pair, shown};
 use crate::config::Hosting;
 use crate::gateways::{self, GatewayState, class, gateway};
 use crate::output::Outputs;
+use crate::overlaps::overlaps;
 use crate::ports;
 use crate::uses::User;
 
@@ -44,6 +45,10 @@ impl World {
             .certificates
             .settle(graph, |reads, key| certificates(facts, &stages.gateways, &stages.pairs, reads, key));
         stages.certificates.take_changed();
+        stages
+            .overlaps
+            .settle(graph, |reads, key| overlaps(&stages.gateways, &stages.certificates, reads, key));
+        stages.overlaps.take_changed();
         stages.authorities.settle(graph, |reads, key| of_clients(facts, &stages.gateways, reads, key));
         stages.shown.settle(graph, |reads, key| shown(facts, &stages.gateways, &stages.pairs, reads, key));
         for key in unique(self.stages.shown.take_changed()) {
@@ -62,6 +67,7 @@ impl World {
         for listener in renew(&mut self.listeners_of, key, listeners) {
             self.stages.certificates.mark(&mut self.graph, listener);
         }
+        self.stages.overlaps.mark(&mut self.graph, key.clone());
         let filtered = view.iter().flat_map(|v| v.listeners.iter().filter(|l| !l.filters.is_empty()));
         let filtered = filtered.map(|listener| listener.key.clone()).collect();
         for listener in renew(&mut self.filtered_of, key, filtered) {

@@ -15,6 +15,7 @@ use crate::gateways::{ClassState, GatewayState};
 use crate::http::Lowered;
 use crate::http::guards::Guard;
 use crate::output::Resource;
+use crate::overlaps::Overlaps;
 use crate::policies::PolicyKey;
 use crate::policies::telemetry::Traced;
 use crate::ports::PortState;
@@ -29,6 +30,7 @@ pub(super) struct Stages {
     /// What Gateways show to backends, where they show something.
     pub(super) shown: Stage<NamespacedName, Shown>,
     pub(super) certificates: Stage<ListenerKey, Arc<Certificates>>,
+    pub(super) overlaps: Stage<NamespacedName, Arc<Overlaps>>,
     pub(super) guards: Stage<ListenerKey, Arc<Guard>>,
     pub(super) traced: Stage<NamespacedName, Arc<Traced>>,
     pub(super) ports: Stage<PortKey, PortState>,
@@ -58,6 +60,7 @@ impl Stages {
             authorities: Stage::new(graph, "authorities"),
             shown: Stage::new(graph, "certificates/shown"),
             certificates: Stage::new(graph, "certificates"),
+            overlaps: Stage::new(graph, "overlaps"),
             guards: Stage::new(graph, "guards"),
             traced: Stage::new(graph, "traced"),
             ports: Stage::new(graph, "ports"),

@@ -40,6 +40,7 @@ impl World {
             facts,
             config,
             certificates: &stages.certificates,
+            overlaps: &stages.overlaps,
             guards: &stages.guards,
             pairs: &stages.pairs,
             authorities: &stages.authorities,

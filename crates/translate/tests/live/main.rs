@@ -8,6 +8,8 @@
 //!
 //! Clients and backends that are shown, and must show, certificates.
 //!
+//! Spans come and go with the policy that asks for them.
+//!
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
 
 mod backends;
@@ -17,6 +19,7 @@ mod rig;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod telemetry;
 mod withdrawal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,23 +39,28 @@ const FIRST_PORT: u16 = 21_400;
 async fn every_golden_case_is_taken_by_a_real_envoy() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut rig = Rig::start(dir.path());
-    for path in support::cases() {
-        for (key, fleet) in translate(&path).fleets {
+    let cases: Vec<_> = support::cases().into_iter().map(|path| (read(&path), path)).collect();
+    let ports = port_map(cases.iter().flat_map(|(objects, _)| objects));
+    for (objects, path) in cases {
+        for (key, fleet) in translate(objects, &ports).fleets {
             let case = format!("{} ({key})", path.display());
             rig.load(fleet, &case).await;
         }
     }
 }
 
-/// The case's fleets, on ports and addresses that anybody may bind.
-fn translate(path: &Path) -> Picture {
+fn read(path: &Path) -> Vec<Object> {
     let text = std::fs::read_to_string(path).expect("read a case");
     let input = text.split_once("---\nexpected:").map_or(&*text, |(input, _)| input);
     let documents = objects::documents(input).expect("the case is YAML");
-    let objects: Vec<_> = documents.into_iter().map(|d| objects::object(d).expect("an object")).collect();
+    documents.into_iter().map(|d| objects::object(d).expect("an object")).collect()
+}
+
+/// The case's fleets, on ports and addresses that anybody may bind.
+fn translate(objects: Vec<Object>, ports: &BTreeMap<u16, u16>) -> Picture {
     let mut world = World::new(Config {
         hosting: hosting(&objects),
-        port_map: port_map(&objects),
+        port_map: ports.clone(),
         assume_programmed: true,
         ..Config::default()
     });
@@ -71,9 +79,9 @@ fn hosting(objects: &[Object]) -> Hosting {
     if objects.iter().any(binds) { Hosting::default() } else { Hosting::Pods }
 }
 
-fn port_map(objects: &[Object]) -> BTreeMap<u16, u16> {
+/// One for all cases: a listener keeps its address from case to case, as it does in a cluster.
+fn port_map<'a>(objects: impl Iterator<Item = &'a Object>) -> BTreeMap<u16, u16> {
     let ports: BTreeSet<u16> = objects
-        .iter()
         .flat_map(|object| match object {
             Object::Gateway(gateway) => gateway.spec.listeners.as_slice(),
             Object::ListenerSet(set) => set.spec.listeners.as_slice(),

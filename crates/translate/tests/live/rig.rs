@@ -1,6 +1,8 @@
 //! A real Envoy behind a real server.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub(crate) struct Rig {
     events: UnboundedReceiver<Event>,
     fleet: FleetId,
     envoy: Envoy,
+    admin: PathBuf,
     held: Fleet,
     watch: u64,
 }
@@ -34,9 +37,10 @@ impl Rig {
         let serve = server.serve_unix(&socket, &fleet).expect("serve");
         tokio::spawn(serve);
         let pipe = |path: PathBuf| Address::Pipe(path.display().to_string());
-        let options = BootstrapOptions::new("live", "live", pipe(dir.join("admin.sock")), pipe(socket));
+        let admin = dir.join("admin.sock");
+        let options = BootstrapOptions::new("live", "live", pipe(admin.clone()), pipe(socket));
         let envoy = Envoy::start(dir, &bootstrap(&options));
-        Self { server, events, fleet, envoy, held: Fleet::default(), watch: 0 }
+        Self { server, events, fleet, envoy, admin, held: Fleet::default(), watch: 0 }
     }
 
     /// Replaces what Envoy holds and waits until it has all of it.
@@ -63,6 +67,17 @@ impl Rig {
         let upserts = change.upserts.into_iter().map(resource).collect();
         let FleetChange { removals, edges, .. } = change;
         self.server.commit(&self.fleet, Commit { upserts, removals, edges, ..Commit::default() });
+    }
+
+    /// What Envoy says of itself; nothing before it is ready.
+    pub(crate) fn admin(&self, path: &str) -> String {
+        let mut answer = String::new();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let asked = UnixStream::connect(&self.admin).and_then(|mut socket| {
+            socket.write_all(request.as_bytes())?;
+            socket.read_to_string(&mut answer)
+        });
+        asked.map(|_| answer).unwrap_or_default()
     }
 
     async fn taken(&mut self, case: &str) {

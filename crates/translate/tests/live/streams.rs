@@ -182,6 +182,15 @@ impl Scene {
         self.world.apply(Change::Upsert(Box::new(objects::written(document))));
     }
 
+    pub(crate) fn remove(&mut self, document: Value) {
+        self.world.apply(Change::Remove(objects::written(document).key()));
+    }
+
+    /// What Envoy says of itself.
+    pub(crate) fn admin(&self, path: &str) -> String {
+        self.rig.admin(path)
+    }
+
     pub(crate) fn settle(&mut self) {
         let fleet = FleetKey(NamespacedName::new("default", "gw"));
         self.rig.commit(self.world.settle().fleets.remove(&fleet).expect("the fleet changed"));

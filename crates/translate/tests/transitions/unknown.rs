@@ -253,25 +253,35 @@ fn route_that_waits_for_what_a_policy_names_has_its_status_when_it_is_known() {
 }
 
 #[test]
-fn backend_that_goes_while_its_route_waits_for_something_else_stays_until_then() {
+fn backend_that_goes_while_its_route_waits_for_something_else_is_a_cluster_without_endpoints() {
     let config = Config { assume_programmed: true, secrets: SecretSource::OnDemand, ..Config::default() };
     let mut scene = Scene::with(config, SCENE);
     let documents = shown(&scene, "cert");
-    scene.put(documents[1].clone());
-    scene.put(documents[3].clone());
-    scene.settle();
-    let before = scene.picture.fleets.clone();
-
+    let service = objects::written(documents[1].clone()).key();
     let mut policy = documents[2].clone();
     policy["spec"]["validation"] = json!({ "hostname": "a.example.com", "caCertificateRefs": [
         { "group": "", "kind": "ConfigMap", "name": "ca" }] });
-    scene.put(policy);
-    scene.world.apply(Change::Remove(objects::written(documents[1].clone()).key()));
+    let mut route = documents[3].clone();
+    route["spec"]["parentRefs"] = json!([{ "name": "gw", "sectionName": "http" }]);
+    scene.put(documents[1].clone());
+    scene.put(route);
     scene.settle();
-    assert_eq!(scene.picture.fleets, before);
+    scene.put(policy);
+    scene.world.apply(Change::Remove(service));
+    scene.settle();
+    assert!(scene.has(ResourceType::Cluster) && !scene.has(ResourceType::Endpoint));
+
+    // The same where the route was not attached meanwhile.
+    scene.put(scene.edited("Gateway", "/spec/listeners/0/name", json!("other")));
+    scene.settle();
+    assert!(!scene.has(ResourceType::Cluster));
+    scene.put(scene.document("Gateway"));
+    scene.settle();
+    assert!(scene.has(ResourceType::Cluster) && !scene.has(ResourceType::Endpoint));
+
     scene.put(pair_and_authorities().1);
     scene.settle();
-    assert!(!scene.has(ResourceType::Cluster) && !scene.has(ResourceType::Endpoint));
+    assert!(!scene.has(ResourceType::Cluster), "the reference does not resolve");
 }
 
 #[test]

@@ -103,7 +103,7 @@ pub(crate) fn tls_backend((chain, key): Pair, known: &[(&'static str, Pair)]) ->
 }
 
 /// As [`tcp_backend`], for datagrams.
-pub(super) fn datagram_backend(name: &str) -> u16 {
+pub(crate) fn datagram_backend(name: &str) -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = socket.local_addr().expect("an address").port();
     let name = name.to_owned();
@@ -117,10 +117,10 @@ pub(super) fn datagram_backend(name: &str) -> u16 {
 }
 
 /// A connection that stays open.
-pub(super) struct Kept(TcpStream);
+pub(crate) struct Kept(TcpStream);
 
 impl Kept {
-    pub(super) fn open(port: u16, first: &[u8]) -> Self {
+    pub(crate) fn open(port: u16, first: &[u8]) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("Envoy listens");
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
         stream.write_all(first).expect("write");
@@ -129,7 +129,7 @@ impl Kept {
         kept
     }
 
-    pub(super) fn say(&mut self, text: &str) -> Answer {
+    pub(crate) fn say(&mut self, text: &str) -> Answer {
         if self.0.write_all(text.as_bytes()).is_err() {
             return Answer::Closed;
         }
@@ -156,7 +156,7 @@ pub(crate) fn exchange(port: u16, first: &[u8]) -> Answer {
 }
 
 /// What a datagram from a new port is answered.
-pub(super) fn datagram(port: u16) -> Answer {
+pub(crate) fn datagram(port: u16) -> Answer {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     socket.set_read_timeout(Some(Duration::from_millis(150))).expect("a timeout");
     socket.connect(("127.0.0.1", port)).expect("an address");
@@ -166,14 +166,14 @@ pub(super) fn datagram(port: u16) -> Answer {
 }
 
 /// The first bytes of a TLS client that asks for a name.
-pub(super) fn handshake(name: &str) -> Vec<u8> {
+pub(crate) fn handshake(name: &str) -> Vec<u8> {
     let mut first = Vec::new();
     client(name, None).write_tls(&mut first).expect("a vector takes all");
     first
 }
 
 /// What is answered over TLS.
-pub(super) fn tls_exchange(port: u16, name: &str, text: &str) -> Answer {
+pub(crate) fn tls_exchange(port: u16, name: &str, text: &str) -> Answer {
     tls_exchange_as(port, name, None, text)
 }
 
