@@ -1,6 +1,6 @@
 //go:build cluster
 
-// What Gateway API's experimental channel has and the conformance suite has no test for, on a real cluster.
+// What Gateway API has and the conformance suite has no test for, or a thin one, on a real cluster.
 package extended
 
 import (

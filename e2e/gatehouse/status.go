@@ -1,7 +1,9 @@
 package gatehouse
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"time"
 )
@@ -34,6 +36,52 @@ func (d *Document) Find(kind, namespace, name string) *Object {
 	return nil
 }
 
+// Listener is the status of a listener of a Gateway or ListenerSet.
+type Listener struct {
+	AttachedRoutes int
+	Conditions     map[string]Condition
+}
+
+// Listeners returns the statuses of the listeners by name.
+func (o *Object) Listeners() map[string]Listener {
+	out := map[string]Listener{}
+	for _, status := range o.items("listeners") {
+		name, _ := status["name"].(string)
+		attached, _ := status["attachedRoutes"].(float64)
+		out[name] = Listener{AttachedRoutes: int(attached), Conditions: (&Object{Status: status}).Conditions()}
+	}
+	return out
+}
+
+// Parents returns the conditions of a route for each parent, by what the reference says: `Kind namespace/name/section`.
+func (o *Object) Parents() map[string]map[string]Condition {
+	out := map[string]map[string]Condition{}
+	for _, parent := range o.items("parents") {
+		reference, _ := parent["parentRef"].(map[string]any)
+		text := func(field string) string {
+			value, _ := reference[field].(string)
+			return value
+		}
+		key := fmt.Sprintf("%s %s/%s/%s", cmp.Or(text("kind"), "Gateway"), text("namespace"), text("name"), text("sectionName"))
+		out[key] = (&Object{Status: parent}).Conditions()
+	}
+	return out
+}
+
+// items is a list of the status.
+func (o *Object) items(field string) []map[string]any {
+	var out []map[string]any
+	if o == nil {
+		return nil
+	}
+	list, _ := o.Status[field].([]any)
+	for _, item := range list {
+		fields, _ := item.(map[string]any)
+		out = append(out, fields)
+	}
+	return out
+}
+
 // Conditions returns the conditions at a path of lists and objects below status, by type: for an
 // HTTPRoute those of all parents, for a Gateway its own.
 func (o *Object) Conditions() map[string]Condition {
@@ -54,9 +102,7 @@ func (o *Object) Conditions() map[string]Condition {
 		return out
 	}
 	collect(o.Status["conditions"])
-	parents, _ := o.Status["parents"].([]any)
-	for _, p := range parents {
-		parent, _ := p.(map[string]any)
+	for _, parent := range o.items("parents") {
 		collect(parent["conditions"])
 	}
 	return out

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -82,4 +83,13 @@ func list(items []string) []any {
 		out = append(out, Parse("%s", item))
 	}
 	return out
+}
+
+// All decodes the documents of a text, each after a line of three dashes.
+func All(text string) []Object {
+	var objects []Object
+	for document := range strings.SplitSeq(text, "\n---\n") {
+		objects = append(objects, Parse("%s", document))
+	}
+	return objects
 }

@@ -65,6 +65,12 @@ func certificate(t *testing.T, commonName string) manifest.Object {
 // certificateFor restricts what the certificate's key may be used for, unless usage is zero.
 func certificateFor(t *testing.T, commonName string, usage x509.KeyUsage) manifest.Object {
 	t.Helper()
+	return tlsSecret(t, "default", secretName, commonName, usage)
+}
+
+// tlsSecret is a Secret with a self-signed certificate of a common name.
+func tlsSecret(t *testing.T, namespace, name, commonName string, usage x509.KeyUsage) manifest.Object {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +96,6 @@ func certificateFor(t *testing.T, commonName string, usage x509.KeyUsage) manife
 apiVersion: v1
 kind: Secret
 type: kubernetes.io/tls
-metadata: {name: %s, namespace: default}
-data: {tls.crt: %s, tls.key: %s}`, secretName, block("CERTIFICATE", public), block("PRIVATE KEY", encoded))
+metadata: {name: %s, namespace: %s}
+data: {tls.crt: %s, tls.key: %s}`, name, namespace, block("CERTIFICATE", public), block("PRIVATE KEY", encoded))
 }

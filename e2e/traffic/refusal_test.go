@@ -132,16 +132,5 @@ func listenerCondition(w *world, listener, kind string) gatehouse.Condition {
 	if err != nil {
 		return gatehouse.Condition{}
 	}
-	object := document.Find("Gateway", "default", gatewayName)
-	if object == nil {
-		return gatehouse.Condition{}
-	}
-	listeners, _ := object.Status["listeners"].([]any)
-	for _, l := range listeners {
-		status, _ := l.(map[string]any)
-		if status["name"] == listener {
-			return (&gatehouse.Object{Status: status}).Conditions()[kind]
-		}
-	}
-	return gatehouse.Condition{}
+	return document.Find("Gateway", "default", gatewayName).Listeners()[listener].Conditions[kind]
 }

@@ -29,22 +29,39 @@ type scenario struct {
 	// address overrides where the requests go.
 	address string
 	// clients is the number of concurrent clients (at least one), fresh says that each request has a
-	// connection of its own.
-	clients int
-	fresh   bool
+	// connection of its own, reconnects that connections are kept and may be closed.
+	clients    int
+	fresh      bool
+	reconnects bool
+	// also send other requests, which the same edits concern.
+	also []*scenario
 
 	timeline timeline
 	version  int
+}
+
+// withAlso is each scenario, followed by those that share its edits.
+func withAlso(scenarios []*scenario) []*scenario {
+	var all []*scenario
+	for _, s := range scenarios {
+		all = append(append(all, s), s.also...)
+	}
+	return all
 }
 
 // edit writes the next version.
 func (s *scenario) edit(t testing.TB, w *world) {
 	t.Helper()
 	present, absent := s.objects(s.version)
-	s.timeline.began(s.version, describe(present, absent))
+	for _, sharing := range withAlso([]*scenario{s}) {
+		sharing.timeline.began(s.version, describe(present, absent))
+	}
 	w.write(t, present...)
 	for _, object := range absent {
 		w.remove(t, object)
+	}
+	for _, sharing := range withAlso([]*scenario{s}) {
+		sharing.timeline.ended()
 	}
 	s.version++
 }
@@ -110,7 +127,7 @@ func (s *scenario) target(w *world) string {
 func (s *scenario) client() (*http.Client, *connections) {
 	client, count := newCountingClient()
 	if s.fresh {
-		client.Transport.(*http.Transport).DisableKeepAlives = true
+		transport(client).DisableKeepAlives = true
 	}
 	return client, count
 }
@@ -168,7 +185,7 @@ func (l *load) note(s *scenario, sent, opened int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.counts[s.name] += sent
-	if !s.fresh && opened > 1 {
+	if !s.fresh && !s.reconnects && opened > 1 {
 		l.dropped = append(l.dropped, fmt.Sprintf("a client of scenario %q needed %d connections for %d requests", s.name, opened, sent))
 	}
 }
@@ -178,6 +195,14 @@ func (l *load) fail(err error) {
 		l.failure = err
 		close(l.failed)
 	})
+}
+
+// hold keeps everything as it is for a time, or until something failed.
+func (l *load) hold(d time.Duration) {
+	select {
+	case <-l.failed:
+	case <-time.After(d):
+	}
 }
 
 // end stops the clients, waits for the requests under way and reports.

@@ -30,7 +30,7 @@ func TestUnexpectedReplyIsToldInFull(t *testing.T) {
 func TestReplyOfAnOldVersionIsUnexpected(t *testing.T) {
 	s := alternatingBackends("unit")
 	now := time.Now()
-	s.timeline.writes = []write{{version: 0, at: now.Add(-time.Minute)}, {version: 1, at: now.Add(-3 * time.Second)}}
+	s.timeline.writes = []write{{version: 0, at: now.Add(-time.Minute)}, {version: 1, at: now.Add(-3 * time.Second), written: now.Add(-3 * time.Second)}}
 	r := &reply{start: now, end: now, code: 200, header: map[string][]string{"X-Backend": {"a"}}}
 	if s.verify(r) == nil {
 		t.Error("backend a answers 3 s after b replaced it, and that passes")

@@ -20,6 +20,8 @@ type timeline struct {
 type write struct {
 	version int
 	at      time.Time
+	// written is when all its files were as it says; zero before that.
+	written time.Time
 	text    string
 }
 
@@ -27,11 +29,18 @@ type write struct {
 func (l *timeline) began(version int, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.writes = append(l.writes, write{version, time.Now(), text})
+	l.writes = append(l.writes, write{version: version, at: time.Now(), text: text})
+}
+
+// ended must be called when the files have changed: on a busy machine that may be much later.
+func (l *timeline) ended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.writes[len(l.writes)-1].written = time.Now()
 }
 
 // inForce lists the versions that may have answered a request of that duration: a version is in
-// force from its writing until the grace after the writing of the next.
+// force from the beginning of its writing until the grace after the end of the writing of the next.
 func (l *timeline) inForce(start, end time.Time) []write {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -41,7 +50,7 @@ func (l *timeline) inForce(start, end time.Time) []write {
 		if w.at.After(end) {
 			break
 		}
-		if i+1 == len(l.writes) || l.writes[i+1].at.Add(lingering).After(start) {
+		if i+1 == len(l.writes) || l.writes[i+1].written.IsZero() || l.writes[i+1].written.Add(lingering).After(start) {
 			out = append(out, w)
 		}
 	}

@@ -9,7 +9,10 @@ import (
 func TestVersionIsInForceUntilGraceAfterTheNext(t *testing.T) {
 	zero := time.Now()
 	at := func(milliseconds int) time.Time { return zero.Add(time.Duration(milliseconds) * time.Millisecond) }
-	l := &timeline{writes: []write{{version: 0, at: at(0)}, {version: 1, at: at(2000)}, {version: 2, at: at(9000)}}}
+	l := &timeline{writes: []write{
+		{version: 0, at: at(0), written: at(0)}, {version: 1, at: at(2000), written: at(2000)},
+		{version: 2, at: at(9000), written: at(9500)}, {version: 3, at: at(12000)},
+	}}
 	for _, c := range []struct {
 		start, end int
 		want       string
@@ -20,6 +23,9 @@ func TestVersionIsInForceUntilGraceAfterTheNext(t *testing.T) {
 		{3100, 3200, "[1]"},
 		{3100, 9500, "[1 2]"},
 		{100, 9500, "[0 1 2]"},
+		{10400, 10450, "[1 2]"}, // within the grace after the last of its files
+		{10600, 10700, "[2]"},
+		{14000, 14100, "[2 3]"}, // not all files are written
 	} {
 		var got []int
 		for _, w := range l.inForce(at(c.start), at(c.end)) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -88,6 +89,11 @@ func (w *world) remove(t testing.TB, object manifest.Object) {
 	}
 }
 
+// otherAddress is a further address for Gateways; the world's own is the first.
+func (w *world) otherAddress(n int) string {
+	return fmt.Sprintf("%s.%d", strings.TrimSuffix(w.address, ".1"), n)
+}
+
 // listener is the host:port of the Gateway's main listener.
 func (w *world) listener() string { return fmt.Sprintf("%s:%d", w.address, listenerPort) }
 
@@ -130,6 +136,35 @@ func (w *world) awaitStatus(t testing.TB, limit time.Duration, what, kind, name 
 	t.Fatalf("not within %s: %s; last conditions of %s %s: %+v", limit, what, kind, name, last)
 }
 
+// eventually polls until nothing is wrong; it returns how long that took.
+func eventually(t testing.TB, limit time.Duration, what string, wrong func() error) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for {
+		err := wrong()
+		took := time.Since(began)
+		if err == nil {
+			return took
+		}
+		if took > limit {
+			t.Fatalf("not within %s: %s: %v", limit, what, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// awaitDocument polls the statuses until nothing is wrong with them.
+func (w *world) awaitDocument(t testing.TB, limit time.Duration, what string, wrong func(*gatehouse.Document) error) {
+	t.Helper()
+	eventually(t, limit, what, func() error {
+		document, err := w.Status(context.Background())
+		if err != nil {
+			return err
+		}
+		return wrong(document)
+	})
+}
+
 func status(code int) func(*reply) bool {
 	return func(r *reply) bool { return r.err == nil && r.code == code }
 }
@@ -163,3 +198,5 @@ func newCountingClient() (*http.Client, *connections) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, count
 }
+
+func transport(client *http.Client) *http.Transport { return client.Transport.(*http.Transport) }

@@ -43,7 +43,7 @@ pub(crate) fn certificates(
     key: &ListenerKey,
 ) -> Option<Arc<Certificates>> {
     let view = gateways.get(reads, &key.gateway)?.view()?;
-    let listener = view.listeners.iter().find(|l| l.key == *key)?;
+    let listener = view.listener(key)?;
     if !listener.speaks.terminates() {
         return Some(Arc::default());
     }

@@ -87,6 +87,8 @@ pub(crate) struct GatewayView {
     pub(crate) addresses: AddressSet,
     /// The Gateway's own listeners in order, then those of its sets, oldest set first.
     pub(crate) listeners: Vec<Arc<ListenerView>>,
+    /// Their places there in the order of their keys.
+    by_key: Box<[usize]>,
     /// Sets that name this Gateway: why they may not, and their generation.
     pub(crate) sets: BTreeMap<NamespacedName, SetView>,
     /// Usable listeners by port and hostname.
@@ -96,6 +98,13 @@ pub(crate) struct GatewayView {
 }
 
 impl GatewayView {
+    /// A listener by its key.
+    pub(crate) fn listener(&self, key: &ListenerKey) -> Option<&Arc<ListenerView>> {
+        let order = |place: &usize| self.listeners.get(*place).map(|listener| &listener.key).cmp(&Some(key));
+        let found = self.by_key.binary_search_by(order).ok()?;
+        self.listeners.get(*self.by_key.get(found)?)
+    }
+
     /// Ports where clients must show certificates; one may come several times.
     pub(crate) fn checked_ports(&self) -> impl Iterator<Item = u16> {
         self.listeners.iter().filter(|l| l.usable() && l.check.is_some()).map(|l| l.port)
@@ -247,10 +256,17 @@ pub(crate) fn gateway(sources: Sources<'_>, reads: &mut Reads, key: &NamespacedN
         // Pods bind everything that they have; the addresses are those of the Service before them.
         addresses: if in_pods { AddressSet::default() } else { addresses },
         ports,
+        by_key: by_key(&listeners.all),
         listeners: listeners.all,
         sets: listeners.sets,
         told: listeners.told,
     })))
+}
+
+fn by_key(listeners: &[Arc<ListenerView>]) -> Box<[usize]> {
+    let mut places: Box<[usize]> = (0..listeners.len()).collect();
+    places.sort_by_key(|place| listeners.get(*place).map(|listener| &listener.key));
+    places
 }
 
 impl Sources<'_> {

@@ -301,7 +301,8 @@ fn an_edit_of_parameters_touches_only_gateways_that_use_them() {
     let mut scene = with_parameters();
     scene.put(scene.edited("EnvoyProxy", "/spec/concurrency", json!(3)));
     let (ran, outputs) = runs(&mut scene);
-    let expected = ["certificates", "gateways", "ports", "status/gateways", "traced"].map(|stage| (stage, 1));
+    let expected = ["certificates", "gateways", "overlaps", "ports", "status/gateways", "traced"]
+        .map(|stage| (stage, 1));
     assert_eq!(ran, expected.into(), "another concurrency");
     let [(key, Some(plan))] = &plans(&outputs)[..] else { panic!("one plan: {:?}", outputs.plans) };
     assert_eq!(*key, fleet());

@@ -40,7 +40,7 @@ pub(crate) fn guard(
     key: &ListenerKey,
 ) -> Option<Arc<Guard>> {
     let view = gateways.get(reads, &key.gateway)?.view()?;
-    let listener = view.listeners.iter().find(|l| l.key == *key)?;
+    let listener = view.listener(key)?;
     if !listener.usable() || listener.filters.is_empty() {
         return None;
     }
