@@ -73,7 +73,8 @@ fn of_certificates(certified: &[(&ListenerView, &Certificates)]) -> Overlaps {
             Some(listener) => format!("that of {listener} on the same port for {}", other.name),
             None => format!("and that of {STRANGER} on the same port overlaps with it"),
         };
-        let message = format!("its certificate is for {name}, {theirs}: clients may use one connection for both");
+        let message =
+            format!("its certificate is for {name}, {theirs}: clients may use one connection for both");
         Some((listener.key.clone(), Problem::new("OverlappingCertificates", message)))
     };
     certified.iter().filter_map(overlap).collect()
