@@ -36,7 +36,7 @@ use gatehouse_model::client::{ClientSettings, TlsOptions};
 use gatehouse_model::listener::{
     ClientCheck, EnvoyListener, FilterChain, Handler, IpFamily, TableName, TlsTermination,
 };
-use gatehouse_model::{Hostname, Transport};
+use gatehouse_model::{Hostname, RouteKey, Transport};
 use prost::{Message, Name};
 
 use super::pre_routing::choose_route;
@@ -44,7 +44,13 @@ use super::secret::sds;
 use super::{
     access_log, ads, any, bool_value, duration, extension, filter, socket, socket_address, stream, u32_value,
 };
+use crate::wire;
 
+/// Field numbers of `Listener`.
+const LISTENER_FILTER_CHAINS: u32 = 3;
+const LISTENER_METADATA: u32 = 6;
+/// Field number of `FilterChain.metadata`.
+const FILTER_CHAIN_METADATA: u32 = 5;
 const CONNECTION_BUFFER_BYTES: u32 = 32 * 1024;
 
 /// What the host can do.
@@ -60,7 +66,7 @@ pub fn listener(listener: &EnvoyListener, options: Options) -> Bytes {
     let (listener_filters, filter_chains) = match listener.transport {
         Transport::Tcp => (
             listener.tls.then(tls_inspector).into_iter().collect(),
-            listener.chains.iter().map(|chain| filter_chain(listener, chain)).collect(),
+            listener.chains.iter().map(|chain| encoded_chain(listener, chain)).collect(),
         ),
         Transport::Udp => {
             (listener.chains.iter().filter_map(|c| datagrams(listener, c)).collect(), Vec::new())
@@ -74,16 +80,38 @@ pub fn listener(listener: &EnvoyListener, options: Options) -> Bytes {
             .collect(),
         per_connection_buffer_limit_bytes: Some(u32_value(CONNECTION_BUFFER_BYTES)),
         listener_filters,
-        filter_chains,
         access_log: access_log::of_connections(&listener.settings.access_logs),
         ..pb::Listener::default()
     };
-    match listener.transport {
+    let message = match listener.transport {
         Transport::Tcp => clients::of_connections(&listener.connections, message),
         Transport::Udp => message,
+    };
+    let mut bytes = message.encode_to_vec();
+    for chain in filter_chains {
+        wire::put_bytes(&mut bytes, LISTENER_FILTER_CHAINS, &chain);
     }
-    .encode_to_vec()
-    .into()
+    // Datagrams have no chain that could name their route.
+    let datagrams = listener.chains.first().filter(|_| listener.transport == Transport::Udp);
+    if let Some(metadata) = datagrams.and_then(metadata) {
+        wire::put_bytes(&mut bytes, LISTENER_METADATA, &metadata);
+    }
+    bytes.into()
+}
+
+fn encoded_chain(listener: &EnvoyListener, chain: &FilterChain) -> Vec<u8> {
+    let mut bytes = filter_chain(listener, chain).encode_to_vec();
+    if let Some(metadata) = metadata(chain) {
+        wire::put_bytes(&mut bytes, FILTER_CHAIN_METADATA, &metadata);
+    }
+    bytes
+}
+
+/// Whose connections or datagrams they are, where that is one route: virtual hosts name theirs by themselves.
+fn metadata(chain: &FilterChain) -> Option<Vec<u8>> {
+    let Handler::Stream(forward) = &chain.handler else { return None };
+    let RouteKey { kind, object } = forward.route.as_ref()?;
+    Some(wire::metadata(&[("kind", kind.as_str()), ("name", &object.name), ("namespace", &object.namespace)]))
 }
 
 fn addresses(listener: &EnvoyListener, options: Options) -> Vec<Address> {

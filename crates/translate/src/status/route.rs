@@ -18,6 +18,7 @@ use crate::gateways::Problem;
 use crate::grants::GATEWAY_GROUP;
 use crate::http::Lowered;
 use crate::names;
+use crate::policies::session;
 
 /// `status.parents` takes no more (RouteStatus).
 const MOST_PARENTS: usize = 32;
@@ -61,10 +62,14 @@ pub(crate) fn route(
             faults.collect(fragments);
         }
     }
+    let unheeded = unheeded(route);
     let controller = config.controller_names.first()?;
     let mut parents = Vec::new();
     for parent in bound.parents.iter().take(MOST_PARENTS) {
         let mut conditions = faults.conditions(parent, lowered.unresolved_at(&parent.listeners), generation);
+        conditions.extend(unheeded.as_ref().map(|message| {
+            Condition::new("Warning", true, "UnsupportedFields", message.clone(), generation)
+        }));
         let refused = faults.refused.clone().map(Programmed::Refused);
         let programmed = refused.or_else(|| backends(facts, reads, parent, lowered));
         conditions.extend(programmed.map(|programmed| programmed.condition(generation)));
@@ -75,6 +80,23 @@ pub(crate) fn route(
         }));
     }
     Some(json!({ "parents": parents }))
+}
+
+/// Which of its fields have no effect, if any.
+fn unheeded(route: &RouteFact) -> Option<String> {
+    let sessions: Vec<_> = match route {
+        RouteFact::Http(route) => {
+            route.spec.rules.iter().map(|rule| rule.session_persistence.as_deref()).collect()
+        }
+        RouteFact::Grpc(route) => {
+            route.spec.rules.iter().map(|rule| rule.session_persistence.as_ref()).collect()
+        }
+        RouteFact::Tls(_) | RouteFact::Tcp(_) | RouteFact::Udp(_) => Vec::new(),
+    };
+    let of_rule =
+        |(rule, said)| session::unheeded(said).into_iter().map(move |field| format!("rules[{rule}].{field}"));
+    let fields: Vec<_> = sessions.into_iter().enumerate().flat_map(of_rule).collect();
+    (!fields.is_empty()).then(|| format!("these fields have no effect: {}", fields.join("; ")))
 }
 
 /// As the route wrote it, or as it would have.

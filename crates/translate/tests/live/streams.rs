@@ -147,12 +147,46 @@ async fn datagrams_are_shared_out_by_weight_beside_tcp_of_the_same_port() {
     scene.until_datagram(&Answer::Closed);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn access_logs_name_routes() {
+    let listeners =
+        json!([tls("tls", "*.example.com", "Passthrough"), tls("https", "www.example.com", "Terminate")]);
+    let mut scene = Scene::start(&listeners);
+    let log = scene.dir.path().join("access.log");
+    let name = |of: &str| format!("%METADATA({of}:gatehouse.dev:kind)% %METADATA({of}:gatehouse.dev:name)%");
+    let text = format!("{} or {}\n", name("LISTENER_FILTER_CHAIN"), name("ROUTE"));
+    let setting = json!({ "format": { "type": "Text", "text": text },
+        "sinks": [{ "type": "File", "file": { "path": log } }] });
+    scene.put(json!({ "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy",
+        "metadata": { "name": "logs" }, "spec": { "telemetry": { "accessLog": { "settings": [setting] } } } }));
+    let parameters = json!({ "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "logs" });
+    let spec = json!({ "gatewayClassName": "c", "infrastructure": { "parametersRef": parameters },
+        "listeners": listeners });
+    scene.put(json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": { "name": "gw" }, "spec": spec }));
+    scene.put(route("TLSRoute", "shop", &["one.example.com"], &[("one", 1)]));
+    scene.put(route("HTTPRoute", "web", &["www.example.com"], &[("one", 1)]));
+    scene.settle();
+    scene.until("one.example.com", &Answer::from("one"));
+    let start = std::time::Instant::now();
+    loop {
+        // What answers is no HTTP server; the route is logged all the same.
+        tls_exchange(scene.port, "www.example.com", "GET / HTTP/1.1\r\nhost: www.example.com\r\n\r\n");
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if text.contains("TLSRoute shop or - -\n") && text.contains("- - or HTTPRoute web\n") {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A world whose changes go to an Envoy.
 pub(crate) struct Scene {
     world: World,
     rig: Rig,
     pub(crate) port: u16,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Scene {
@@ -161,7 +195,7 @@ impl Scene {
         let dir = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let config = Config { port_map: [(443, port)].into(), assume_programmed: true, ..Config::default() };
-        let mut scene = Self { world: World::new(config), rig: Rig::start(dir.path()), port, _dir: dir };
+        let mut scene = Self { world: World::new(config), rig: Rig::start(dir.path()), port, dir };
         scene.put(json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
             "metadata": { "name": "c" }, "spec": { "controllerName": "gatehouse.dev/gatewayclass-controller" } }));
         scene.put(json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
