@@ -212,9 +212,9 @@ impl<'a> Lowering<'a> {
     /// The matches that can be had; of the others nobody knows which requests they mean, so they get none.
     fn known(&mut self, matches: Vec<Result<HttpMatch, matches::Unknown>>) -> Vec<HttpMatch> {
         let mut known = Vec::with_capacity(matches.len());
-        for matched in matches {
-            match matched {
-                Ok(matched) => known.push(matched),
+        for one in matches {
+            match one {
+                Ok(one) => known.push(one),
                 Err(message) => self.unsupport(Problem::new("UnsupportedValue", message)),
             }
         }

@@ -39,13 +39,13 @@ impl Lowering<'_> {
             }
             FilterType::RequestRedirect => {
                 let Some(asked) = &filter.request_redirect else { return true };
-                let Some(path) = self.path_modifier(asked.path.as_ref()) else { return false };
+                let Ok(path) = self.path_modifier(asked.path.as_ref()) else { return false };
                 self.needs_listener |= asked.scheme.is_none();
                 out.redirect = Some(redirect(asked, path));
             }
             FilterType::URLRewrite => {
                 let Some(asked) = &filter.url_rewrite else { return true };
-                let Some(path) = self.path_modifier(asked.path.as_ref()) else { return false };
+                let Ok(path) = self.path_modifier(asked.path.as_ref()) else { return false };
                 out.rewrite = UrlRewrite { hostname: asked.hostname.as_deref().map(Arc::from), path };
             }
             FilterType::RequestMirror => {
@@ -68,23 +68,23 @@ impl Lowering<'_> {
         true
     }
 
-    /// `None` when nobody here knows what is asked for.
-    fn path_modifier(&mut self, modifier: Option<&HTTPPathModifier>) -> Option<Option<PathModifier>> {
-        let Some(modifier) = modifier else { return Some(None) };
+    /// Fails when nobody here knows what is asked for.
+    fn path_modifier(&mut self, modifier: Option<&HTTPPathModifier>) -> Result<Option<PathModifier>, ()> {
+        let Some(modifier) = modifier else { return Ok(None) };
         let text = |text: &Option<String>| text.as_deref().unwrap_or("/").into();
-        Some(Some(match &modifier.modifier_type {
+        match &modifier.modifier_type {
             PathModifierType::ReplacePrefixMatch => {
-                PathModifier::ReplacePrefixMatch(text(&modifier.replace_prefix_match))
+                Ok(Some(PathModifier::ReplacePrefixMatch(text(&modifier.replace_prefix_match))))
             }
             PathModifierType::ReplaceFullPath => {
-                PathModifier::ReplaceFullPath(text(&modifier.replace_full_path))
+                Ok(Some(PathModifier::ReplaceFullPath(text(&modifier.replace_full_path))))
             }
             PathModifierType::Other(other) => {
                 let message = format!("path.type {other} of a filter is not supported");
                 self.unsupport(Problem::new("UnsupportedValue", message));
-                return None;
+                Err(())
             }
-        }))
+        }
     }
 
     fn extension(&mut self, filter: &RouteFilter) -> bool {
