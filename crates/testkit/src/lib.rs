@@ -1,5 +1,5 @@
-//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an echo backend, a collector of
-//! spans, a real Envoy.
+//! Builders, case-file runner, an xDS client that warms like Envoy, event generators, an oracle of who answers, an echo
+//! backend, a collector of spans, a real Envoy.
 
 #[cfg(feature = "apiserver")]
 pub mod apiserver;
@@ -11,5 +11,6 @@ pub mod events;
 pub mod hostile;
 pub mod http;
 pub mod objects;
+pub mod oracle;
 pub mod scale;
 pub mod xds_client;

@@ -229,7 +229,7 @@ impl Compiler<'_> {
             }
             PathMatch::Exact(path) => ((2, path.len()), m.method.iter().len()),
             PathMatch::Regex(path) => ((1, path.len()), m.method.iter().len()),
-            PathMatch::Prefix(path) => ((0, path.len()), m.method.iter().len()),
+            PathMatch::Prefix(path) => ((0, prefix_characters(path)), m.method.iter().len()),
         };
         Rank {
             path: Reverse(path),
@@ -240,6 +240,11 @@ impl Compiler<'_> {
             provenance: Some((self.route.clone(), route.provenance.rule, route.provenance.matched)),
         }
     }
+}
+
+/// A trailing slash is ignored (PathMatchType), and `/` is more than what is no rule's.
+fn prefix_characters(path: &str) -> usize {
+    path.trim_end_matches('/').len().max(1)
 }
 
 fn characters(value: Option<&ValueMatch>) -> usize {

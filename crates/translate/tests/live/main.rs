@@ -8,6 +8,8 @@
 //!
 //! Clients and backends that are shown, and must show, certificates.
 //!
+//! Random worlds: it answers as the specification says.
+//!
 //! Spans come and go with the policy that asks for them.
 //!
 //! A withdrawal: it takes effect at once, although the same change names a cluster that is not ready.
@@ -15,6 +17,7 @@
 mod backends;
 mod listener_filters;
 mod mutual;
+mod oracle;
 mod rig;
 mod streams;
 #[path = "../support/mod.rs"]
