@@ -99,6 +99,8 @@ pub struct Redirect {
     pub path: Option<PathModifier>,
     /// Port of the Location header: `None` leaves it out (it is the scheme's well-known port).
     pub port: Option<u16>,
+    /// The port that is left out, where the request's own must not stand in for it.
+    pub left_out: Option<u16>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
 }

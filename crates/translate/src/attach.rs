@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{FromNamespaces, LabelSelector, NamespacesFrom, ParentReference};
 use gatehouse_engine::{Reads, SmallMap};
-use gatehouse_model::{Hostname, ListenerOwner, NamespacedName, RouteKey};
+use gatehouse_model::{Hostname, ListenerKey, ListenerOwner, NamespacedName, RouteKey};
 
 use crate::facts::{Facts, RouteFact};
 use crate::gateways::{Problem, gateway_of_set, namespace_of};
@@ -71,6 +71,8 @@ pub(crate) struct ParentBinding {
     /// Why the parent does not take the route.
     pub(crate) problem: Option<Problem>,
     pub(crate) listeners: Box<[BoundListener]>,
+    /// Listeners that are not accepted and would take the route: it counts as attached to them.
+    pub(crate) idle: Box<[Arc<ListenerKey>]>,
 }
 
 /// How a route comes to a parent.
@@ -100,6 +102,12 @@ impl Bindings {
     /// Listeners of all parents; one may come twice when two references name it.
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &BoundListener> {
         self.parents.iter().flat_map(|parent| &parent.listeners)
+    }
+
+    /// The listeners that the route is attached to, whether they serve or not.
+    pub(crate) fn attached(&self) -> impl Iterator<Item = &Arc<ListenerKey>> {
+        let idle = self.parents.iter().flat_map(|parent| &parent.idle);
+        self.listeners().map(|listener| &listener.site.key).chain(idle)
     }
 }
 
@@ -171,11 +179,11 @@ impl Binder<'_> {
             return None;
         }
         let outcome = self.attach(reads, (&gateway, &owner), reference);
-        let (problem, listeners) = match outcome {
-            Ok(listeners) => (None, listeners.into_boxed_slice()),
-            Err(problem) => (Some(problem), Box::default()),
+        let (problem, listeners, idle) = match outcome {
+            Ok((listeners, idle)) => (None, listeners.into(), idle.into()),
+            Err(problem) => (Some(problem), Box::default(), Box::default()),
         };
-        Some(ParentBinding { reference: named, problem, listeners })
+        Some(ParentBinding { reference: named, problem, listeners, idle })
     }
 
     fn resolve(
@@ -204,14 +212,14 @@ impl Binder<'_> {
         reads: &mut Reads,
         (gateway, owner): (&NamespacedName, &ListenerOwner),
         reference: &ParentReference,
-    ) -> Result<Vec<BoundListener>, Problem> {
+    ) -> Result<(Vec<BoundListener>, Vec<Arc<ListenerKey>>), Problem> {
         let section = self.points.section(reads, gateway, owner, reference.section_name.as_deref());
         let named: Vec<_> =
             section.filter(|l| reference.port.is_none_or(|port| port == l.site.port)).collect();
         if named.is_empty() {
             return Err(Problem::new("NoMatchingParent", "no listener has this sectionName and port"));
         }
-        let usable: Vec<_> = named.into_iter().filter(|l| l.usable).collect();
+        let (usable, idle): (Vec<_>, Vec<_>) = named.into_iter().partition(|l| l.usable);
         if usable.is_empty() {
             let message = "the listeners that the route names are not valid; see their own conditions";
             return Err(Problem::new("ListenersNotValid", message));
@@ -229,7 +237,9 @@ impl Binder<'_> {
             let message = "no hostname of the route is within a listener's hostname";
             return Err(Problem::new("NoMatchingListenerHostname", message));
         }
-        Ok(bound)
+        let takes = |l: &&Arc<Point>| !self.shared(l).is_empty() && self.allowed(reads, l);
+        let idle = idle.into_iter().filter(takes).map(|l| l.site.key.clone()).collect();
+        Ok((bound, idle))
     }
 
     fn allowed(&self, reads: &mut Reads, listener: &Point) -> bool {
@@ -242,14 +252,16 @@ impl Binder<'_> {
             )
     }
 
+    /// The hosts that the listener and the route share, each with the route's own pattern.
+    fn shared(&self, listener: &Point) -> Vec<(Hostname, Hostname)> {
+        let shared = |host: &Hostname| Some((listener.hostname.intersect(host)?, host.clone()));
+        self.hostnames.iter().filter_map(shared).collect()
+    }
+
     /// The hosts that the listener and the route share; those that a narrower listener of the port owns are
     /// not served here (listener isolation), though the route is attached.
     fn bind(&self, reads: &mut Reads, listener: &Point) -> Option<BoundListener> {
-        let shared: Vec<_> = self
-            .hostnames
-            .iter()
-            .filter_map(|host| Some((listener.hostname.intersect(host)?, host.clone())))
-            .collect();
+        let shared = self.shared(listener);
         if shared.is_empty() {
             return None;
         }

@@ -123,6 +123,19 @@ pub(crate) fn contexts(bindings: &Bindings, lowered: &Lowered) -> BTreeSet<Optio
     bindings.listeners().map(context).collect()
 }
 
+/// Whether a Gateway serves at least one of a route's rules as written. Streams have no rules to fail.
+pub(crate) fn is_served<'a>(
+    bindings: &Bindings,
+    lowered: &Lowered,
+    fragments: impl Fn(Option<RedirectContext>) -> Option<&'a Arc<Fragments>>,
+) -> bool {
+    let unsupported = lowered.unsupported.iter().map(|(rule, _)| *rule);
+    let views = contexts(bindings, lowered);
+    let invalid = views.into_iter().filter_map(fragments).flat_map(|made| &made.invalid);
+    let broken: BTreeSet<u32> = unsupported.chain(invalid.map(|(rule, _)| *rule)).collect();
+    broken.is_empty() || broken.len() < lowered.rules.len()
+}
+
 /// Stage: a route's fragments in one view. `None` when nobody needs them.
 pub(crate) fn fragments(
     facts: &Facts,

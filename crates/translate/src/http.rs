@@ -191,7 +191,7 @@ impl<'a> Lowering<'a> {
 
     fn http_rule(&mut self, reads: &mut Reads, rule: &HTTPRouteRule) -> Rule {
         Rule {
-            matches: matches::of_requests(&rule.matches),
+            matches: self.known(matches::of_requests(&rule.matches)),
             timeouts: rule.timeouts.as_deref().map(timeouts).unwrap_or_default(),
             retry: rule.retry.as_deref().map(|retry| Arc::new(lower_retry(retry))),
             session: self.session(rule.session_persistence.as_deref(), rule.name.as_deref()),
@@ -202,11 +202,23 @@ impl<'a> Lowering<'a> {
     /// Calls may be streams that last: only who calls knows how long.
     fn grpc_rule(&mut self, reads: &mut Reads, rule: &GRPCRouteRule) -> Rule {
         Rule {
-            matches: matches::of_calls(&rule.matches),
+            matches: self.known(matches::of_calls(&rule.matches)),
             timeouts: Timeouts { request: Some(Duration::ZERO), backend_request: None },
             session: self.session(rule.session_persistence.as_ref(), rule.name.as_deref()),
             ..self.rule(reads, rule.name.as_deref(), &rule.filters, &rule.backend_refs)
         }
+    }
+
+    /// The matches that can be had; of the others nobody knows which requests they mean, so they get none.
+    fn known(&mut self, matches: Vec<Result<HttpMatch, matches::Unknown>>) -> Vec<HttpMatch> {
+        let mut known = Vec::with_capacity(matches.len());
+        for one in matches {
+            match one {
+                Ok(one) => known.push(one),
+                Err(message) => self.unsupport(Problem::new("UnsupportedValue", message)),
+            }
+        }
+        known
     }
 
     /// What rules of both kinds have.
@@ -363,5 +375,7 @@ pub(crate) fn redirect_for(redirect: &Redirect, context: RedirectContext) -> Red
         (None, Some(_)) => well_known.or(Some(context.port)),
         (None, None) => Some(context.port),
     };
-    Redirect { port: port.filter(|port| Some(*port) != well_known), ..redirect.clone() }
+    let asked = redirect.port.is_some() || redirect.scheme.is_some();
+    let (left_out, port) = if port == well_known { (port.filter(|_| asked), None) } else { (None, port) };
+    Redirect { port, left_out, ..redirect.clone() }
 }

@@ -48,9 +48,11 @@ fn of_hostnames(listeners: &[&ListenerView]) -> BTreeMap<ListenerKey, String> {
         // Patterns overlap only where one covers the other.
         for wide in hostname.ancestors().skip(1).filter_map(|wider| places.get(&(*socket, wider))) {
             for (one, other) in [(narrow, wide), (wide, narrow)] {
-                let message = || {
-                    let (hostname, listener) = (&other.hostname, describe(other));
-                    format!("it overlaps with hostname {hostname} of {listener} on the same port")
+                let message = || match described(other, one) {
+                    Some(listener) => {
+                        format!("it overlaps with hostname {} of {listener} on the same port", other.hostname)
+                    }
+                    None => format!("it overlaps with the hostname of {STRANGER} on the same port"),
                 };
                 found.entry(one.key.clone()).or_insert_with(message);
             }
@@ -67,21 +69,27 @@ fn of_certificates(certified: &[(&ListenerView, &Certificates)]) -> Overlaps {
     let overlap = |(listener, certificates): &(&ListenerView, &Certificates)| {
         let (name, other) =
             certificates.names().find_map(|name| Some((name, named.other(listener, name)?)))?;
-        let message = format!(
-            "its certificate is for {name}, that of {} on the same port for {}: clients may use one connection for both",
-            describe(other.listener),
-            other.name
-        );
+        let theirs = match described(other.listener, listener) {
+            Some(listener) => format!("that of {listener} on the same port for {}", other.name),
+            None => format!("and that of {STRANGER} on the same port overlaps with it"),
+        };
+        let message =
+            format!("its certificate is for {name}, {theirs}: clients may use one connection for both");
         Some((listener.key.clone(), Problem::new("OverlappingCertificates", message)))
     };
     certified.iter().filter_map(overlap).collect()
 }
 
-fn describe(listener: &ListenerView) -> String {
-    match &listener.key.owner {
+/// What a listener is called where the namespaces differ: who may read the one's status need not know what the other is
+/// called, nor what its certificate holds.
+const STRANGER: &str = "a listener of another namespace";
+
+/// A listener as another one may be told of it; `None` for a stranger.
+fn described(listener: &ListenerView, to: &ListenerView) -> Option<String> {
+    (listener.namespace() == to.namespace()).then(|| match &listener.key.owner {
         ListenerOwner::Gateway => format!("listener {}", listener.key.name),
         ListenerOwner::ListenerSet(set) => format!("listener {} of ListenerSet {set}", listener.key.name),
-    }
+    })
 }
 
 /// A name in a certificate of a listener.

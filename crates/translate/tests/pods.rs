@@ -71,6 +71,31 @@ fn a_gateway_is_programmed_once_it_has_an_address_and_a_proxy() {
 }
 
 #[test]
+fn a_set_of_listeners_is_programmed_when_its_gateway_is() {
+    let mut scene = scene();
+    let mut gateway = scene.document("Gateway");
+    gateway["spec"]["allowedListeners"] = json!({ "namespaces": { "from": "Same" } });
+    scene.put(gateway);
+    scene.put(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "ListenerSet",
+        "metadata": { "name": "set", "namespace": "default" },
+        "spec": {
+            "parentRef": { "name": "gw" },
+            "listeners": [{ "name": "more", "port": 81, "protocol": "HTTP" }],
+        },
+    }));
+    scene.settle();
+    let programmed = |scene: &Scene| condition_of(scene, "ListenerSet", "Programmed");
+    assert_eq!(programmed(&scene), "False Pending", "whatever an earlier leader said stays");
+    told(&mut scene, FleetState::default());
+    assert_eq!(programmed(&scene), "False ParentNotProgrammed", "{}", condition(&scene, "Programmed"));
+    assert_eq!(condition_of(&scene, "ListenerSet", "Accepted"), "True Accepted");
+    told(&mut scene, at(&["192.0.2.1"]));
+    assert_eq!(programmed(&scene), "True Programmed");
+}
+
+#[test]
 fn an_address_of_the_cluster_is_shown_to_who_asks_for_it() {
     let mut scene = scene();
     let inside = FleetAddress { routability: Routability::Cluster, ..ip("10.96.0.9") };

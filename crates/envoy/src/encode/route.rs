@@ -23,6 +23,7 @@ use gatehouse_model::backend::ClusterName;
 use gatehouse_model::http::{HttpRoute, Provenance};
 use prost::Message;
 
+use self::filters::Preflights;
 use self::plan::{Outcome, Share};
 use crate::encode::host::VIRTUAL_HOST_ROUTES;
 use crate::{Invalid, validate, wire};
@@ -57,9 +58,14 @@ pub fn route(route: &HttpRoute) -> Result<RouteFragments, Invalid> {
     let mut bytes = Vec::new();
     for (index, share) in shares.iter().enumerate() {
         let name = name(&route.provenance, split.then_some(index));
+        let filters = filters::per_filter_config(route, share, Preflights::All);
         for message in messages(route, share) {
-            let filters = filters::per_filter_config(route, share);
-            put_route(&mut bytes, &pb::Route { name: name.clone(), ..message }, &metadata, &filters);
+            let message = pb::Route { name: name.clone(), ..message };
+            if filters::may_ask_for_headers(route, share) {
+                let plain = filters::per_filter_config(route, share, Preflights::ForNoHeaders);
+                put_route(&mut bytes, &for_no_headers(message.clone()), &metadata, &plain);
+            }
+            put_route(&mut bytes, &message, &metadata, &filters);
         }
     }
     let clusters = clusters(&shares);
@@ -94,6 +100,12 @@ fn messages(route: &HttpRoute, share: &Share<'_>) -> Vec<pb::Route> {
             ..base
         }],
     }
+}
+
+/// The same for preflights that ask for no headers: they are told of none, which Envoy's filter alone does not do.
+fn for_no_headers(mut message: pb::Route) -> pb::Route {
+    message.r#match.get_or_insert_default().headers.extend(matching::preflight_for_no_headers());
+    message
 }
 
 /// Appends a route with its two map fields, which the generated type would write in a random order.

@@ -79,7 +79,10 @@ fn modifier() -> impl Strategy<Value = PathModifier> {
 fn redirect() -> impl Strategy<Value = Redirect> {
     let status = prop_oneof![10 => Just(301_u16), 10 => Just(302), 10 => Just(308), 1 => any::<u16>()];
     (option::of(token()), option::of(host()), option::of(modifier()), option::of(any::<u16>()), status)
-        .prop_map(|(scheme, hostname, path, port, status)| Redirect { scheme, hostname, path, port, status })
+        .prop_map(|(scheme, hostname, path, port, status)| {
+            let left_out = scheme.as_ref().filter(|_| port.is_none()).map(|_| 443);
+            Redirect { scheme, hostname, path, port, left_out, status }
+        })
 }
 
 fn cors() -> impl Strategy<Value = Cors> {

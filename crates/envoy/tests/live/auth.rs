@@ -55,7 +55,8 @@ async fn world(routes: Vec<HttpRoute>) -> World {
 
 #[tokio::test]
 async fn an_http_server_sees_the_request_and_decides() {
-    let redirect = Redirect { scheme: None, hostname: None, path: None, port: None, status: 302 };
+    let redirect =
+        Redirect { scheme: None, hostname: None, path: None, port: None, left_out: None, status: 302 };
     let world = world(vec![
         with("/private", http("/check", &["X-Team"], &[]), "a"),
         route(PathMatch::Prefix("/moved".into()), http("", &[], &[]), Action::Redirect(redirect)),

@@ -85,6 +85,7 @@ async fn preflights_and_requests_get_the_headers_that_the_api_asks_for() {
     }
     let plain = browser.preflight("/listed", "http://plain.com", "GET", "").await;
     assert_eq!(allow(&plain)[0], "http://plain.com", "the default port of the scheme is not sent");
+    assert_eq!(allow(&plain)[2], "", "who asks for no headers is told of none");
     for origin in ["https://foobar.com", "https://bar.com", "http://www.foo.com", "https://x.bar.com:8443"] {
         let reply = browser.preflight("/listed", origin, "GET", "").await;
         assert_eq!(allow(&reply)[0], "", "{origin}");

@@ -64,7 +64,7 @@ pub(crate) fn redirect(prefix: &str, to: Redirect) -> HttpRoute {
 }
 
 pub(crate) fn redirect_to(path: Option<PathModifier>) -> Redirect {
-    Redirect { scheme: None, hostname: None, path, port: None, status: 302 }
+    Redirect { scheme: None, hostname: None, path, port: None, left_out: None, status: 302 }
 }
 
 pub(crate) fn rewrite(hostname: Option<&str>, path: Option<PathModifier>) -> Filters {

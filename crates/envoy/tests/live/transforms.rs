@@ -59,11 +59,12 @@ fn redirects() -> Vec<HttpRoute> {
         .into_iter()
         .map(|status| redirect(&format!("/{status}"), Redirect { status, ..base.clone() }))
         .collect();
-    let https = Redirect { scheme: Some("https".into()), ..base.clone() };
+    let https = Redirect { scheme: Some("https".into()), left_out: Some(443), ..base.clone() };
     let host = Redirect { hostname: Some("new.test".into()), ..base.clone() };
     routes.extend([
         redirect("/https", https.clone()),
-        redirect("/port", Redirect { port: Some(8443), ..https.clone() }),
+        redirect("/port", Redirect { port: Some(8443), left_out: None, ..https.clone() }),
+        redirect("/80", Redirect { left_out: Some(80), ..base.clone() }),
         redirect("/host-port", Redirect { port: Some(81), ..host.clone() }),
         redirect("/host-https", Redirect { scheme: https.scheme, ..host.clone() }),
         redirect("/host", host),
@@ -94,6 +95,8 @@ async fn redirects_build_the_location_as_the_api_says() {
         ("old.test", "/https/x", 302, "https://old.test/https/x"),
         ("old.test:8080", "/https/x", 302, "https://old.test:443/https/x"),
         ("old.test:8080", "/302", 302, "http://old.test:8080/302"),
+        ("old.test:8080", "/80", 302, "http://old.test:80/80"),
+        ("old.test", "/80", 302, "http://old.test/80"),
         ("old.test:8080", "/port", 302, "https://old.test:8443/port"),
         ("old.test", "/port", 302, "https://old.test:8443/port"),
         ("old.test:8080", "/host", 302, "http://new.test/host"),

@@ -6,6 +6,7 @@
 //! TCP and UDP do not meet on a port. HTTPS and TLS share one by hostname, whoever ends the TLS.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use gatehouse_model::{Hostname, ListenerOwner};
 
@@ -15,7 +16,8 @@ use crate::facts::Socket;
 /// What is taken on a port.
 struct Taken {
     family: Family,
-    hosts: HashMap<Hostname, String>,
+    /// Who has each, and in which namespace that is.
+    hosts: HashMap<Hostname, (String, Arc<str>)>,
 }
 
 /// Marks conflicts; groups come in the order of precedence.
@@ -33,7 +35,7 @@ pub(super) fn resolve(groups: Vec<Vec<ListenerView>>) -> Vec<ListenerView> {
                 .entry(listener.socket())
                 .or_insert_with(|| Taken { family: listener.speaks.family(), hosts: HashMap::new() })
                 .hosts
-                .insert(listener.hostname.clone(), describe(listener));
+                .insert(listener.hostname.clone(), (describe(listener), listener.namespace().clone()));
         }
         all.extend(group);
     }
@@ -65,7 +67,9 @@ fn conflict_with(taken: &HashMap<Socket, Taken>, listener: &ListenerView) -> Opt
         let message = format!("port {} already has listeners of another protocol", listener.port);
         return Some(Problem::new("ProtocolConflict", message));
     }
-    let owner = port.hosts.get(&listener.hostname)?;
+    let (owner, namespace) = port.hosts.get(&listener.hostname)?;
+    // Who may read a set's status need not know what other namespaces hold.
+    let owner = if namespace == listener.namespace() { owner } else { "a listener of another namespace" };
     Some(same_host(listener, &format!("{owner} already has")))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gatehouse_api::types::{
     CORS, ExternalAuth as ApiAuth, ExternalAuthProtocol, FilterType, HTTPHeader, HTTPHeaderFilter,
-    HTTPPathModifier, PathModifierType, RequestMirror, RequestRedirect, RouteFilter, URLRewrite,
+    HTTPPathModifier, PathModifierType, RequestMirror, RequestRedirect, RouteFilter,
 };
 use gatehouse_engine::Reads;
 use gatehouse_model::backend::Protocol;
@@ -38,11 +38,15 @@ impl Lowering<'_> {
                     filter.response_header_modifier.as_ref().map(header_mods).unwrap_or_default();
             }
             FilterType::RequestRedirect => {
-                out.redirect = filter.request_redirect.as_ref().map(redirect);
-                self.needs_listener |= out.redirect.as_ref().is_some_and(|r| r.scheme.is_none());
+                let Some(asked) = &filter.request_redirect else { return true };
+                let Ok(path) = self.path_modifier(asked.path.as_ref()) else { return false };
+                self.needs_listener |= asked.scheme.is_none();
+                out.redirect = Some(redirect(asked, path));
             }
             FilterType::URLRewrite => {
-                out.rewrite = filter.url_rewrite.as_ref().map(rewrite).unwrap_or_default();
+                let Some(asked) = &filter.url_rewrite else { return true };
+                let Ok(path) = self.path_modifier(asked.path.as_ref()) else { return false };
+                out.rewrite = UrlRewrite { hostname: asked.hostname.as_deref().map(Arc::from), path };
             }
             FilterType::RequestMirror => {
                 if let Some(mirror) = &filter.request_mirror {
@@ -62,6 +66,25 @@ impl Lowering<'_> {
             }
         }
         true
+    }
+
+    /// Fails when nobody here knows what is asked for.
+    fn path_modifier(&mut self, modifier: Option<&HTTPPathModifier>) -> Result<Option<PathModifier>, ()> {
+        let Some(modifier) = modifier else { return Ok(None) };
+        let text = |text: &Option<String>| text.as_deref().unwrap_or("/").into();
+        match &modifier.modifier_type {
+            PathModifierType::ReplacePrefixMatch => {
+                Ok(Some(PathModifier::ReplacePrefixMatch(text(&modifier.replace_prefix_match))))
+            }
+            PathModifierType::ReplaceFullPath => {
+                Ok(Some(PathModifier::ReplaceFullPath(text(&modifier.replace_full_path))))
+            }
+            PathModifierType::Other(other) => {
+                let message = format!("path.type {other} of a filter is not supported");
+                self.unsupport(Problem::new("UnsupportedValue", message));
+                Err(())
+            }
+        }
     }
 
     fn extension(&mut self, filter: &RouteFilter) -> bool {
@@ -131,15 +154,6 @@ fn header_mods(filter: &HTTPHeaderFilter) -> HeaderMods {
     }
 }
 
-fn path_modifier(modifier: &HTTPPathModifier) -> PathModifier {
-    match modifier.modifier_type {
-        PathModifierType::ReplacePrefixMatch => {
-            PathModifier::ReplacePrefixMatch(modifier.replace_prefix_match.as_deref().unwrap_or("/").into())
-        }
-        _ => PathModifier::ReplaceFullPath(modifier.replace_full_path.as_deref().unwrap_or("/").into()),
-    }
-}
-
 /// One slash ahead and none at the end: the client's path follows.
 fn path_prefix(path: &str) -> Arc<str> {
     match path.trim_matches('/') {
@@ -148,20 +162,14 @@ fn path_prefix(path: &str) -> Arc<str> {
     }
 }
 
-fn redirect(redirect: &RequestRedirect) -> Redirect {
+fn redirect(redirect: &RequestRedirect, path: Option<PathModifier>) -> Redirect {
     Redirect {
         scheme: redirect.scheme.as_deref().map(Arc::from),
         hostname: redirect.hostname.as_deref().map(Arc::from),
-        path: redirect.path.as_ref().map(path_modifier),
+        path,
         port: redirect.port,
+        left_out: None,
         status: redirect.status_code.unwrap_or(302),
-    }
-}
-
-fn rewrite(rewrite: &URLRewrite) -> UrlRewrite {
-    UrlRewrite {
-        hostname: rewrite.hostname.as_deref().map(Arc::from),
-        path: rewrite.path.as_ref().map(path_modifier),
     }
 }
 

@@ -259,9 +259,13 @@ fn entries(
 
 /// Accepted while at least one listener is valid; says so when some are not.
 fn owner_accepted(entries: &[Entry], valid: impl Fn(&Entry) -> bool, generation: i64) -> Condition {
-    let good = entries.iter().filter(|entry| valid(entry)).count();
-    let message = format!("{} of {} listeners are not valid", entries.len() - good, entries.len());
-    match (good, entries.len() - good) {
+    let (good, bad): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| valid(entry));
+    let names = |entries: &[&Entry]| entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>().join(", ");
+    let message = match (good.len(), bad.len()) {
+        (0, _) => format!("listeners that are not valid: {}", names(&bad)),
+        _ => format!("listeners that are not valid: {}; valid: {}", names(&bad), names(&good)),
+    };
+    match (good.len(), bad.len()) {
         (_, 0) => Condition::new("Accepted", true, "Accepted", "all listeners are valid", generation),
         (0, _) => Condition::new("Accepted", false, "ListenersNotValid", message, generation),
         _ => Condition::new("Accepted", true, "ListenersNotValid", message, generation),
@@ -290,6 +294,18 @@ fn owner_programmed(entries: &[Entry], generation: i64) -> Condition {
     Condition::new("Programmed", false, reason, problem.message, generation)
 }
 
+/// A set is programmed when its listeners and its Gateway are. It has no reason of its own for what its Gateway lacks.
+fn set_programmed(listeners: Condition, gateway: Option<Problem>, generation: i64) -> Condition {
+    let listeners = Condition { observed_generation: generation, ..listeners };
+    let (reason, message) = match gateway.filter(|_| listeners.status == ConditionStatus::True) {
+        None if listeners.reason == ADDRESS_NOT_USABLE => (ADDRESS_NOT_USABLE, listeners.message),
+        None => return listeners,
+        Some(problem) => (problem.reason, problem.message),
+    };
+    let reason = if reason == PENDING { PENDING } else { "ParentNotProgrammed" };
+    Condition::new("Programmed", false, reason, message, generation)
+}
+
 /// Stage: the status of a ListenerSet; null when its Gateway is not ours.
 pub(crate) fn listener_set(
     sources: Sources<'_>,
@@ -315,7 +331,8 @@ pub(crate) fn listener_set(
     // Unlike a Gateway, a set is not accepted for listeners whose references do not resolve.
     let accepted = owner_accepted(&entries, Entry::is_valid, generation);
     let programmed = if accepted.status == ConditionStatus::True {
-        Condition { observed_generation: generation, ..owner_programmed(&entries, generation) }
+        let pods = sources.pods(reads, view);
+        set_programmed(owner_programmed(&entries, generation), pods_problem(&pods, view), generation)
     } else {
         Condition { kind: "Programmed", ..accepted.clone() }
     };

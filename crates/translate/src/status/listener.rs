@@ -65,6 +65,7 @@ impl Programmed {
 
 /// A listener's entry with what its owner's conditions need.
 pub(super) struct Entry {
+    pub(super) name: Arc<str>,
     pub(super) json: Value,
     pub(super) accepted: bool,
     /// Whether all that it refers to is there.
@@ -106,6 +107,7 @@ impl<'a> Sources<'a> {
             listener.kinds.iter().map(|k| json!({ "group": GATEWAY_GROUP, "kind": k.as_str() })).collect();
         let attached = self.attached.count(reads, &listener.key);
         Entry {
+            name: listener.key.name.clone(),
             json: json!({
                 "name": listener.key.name,
                 "supportedKinds": kinds,

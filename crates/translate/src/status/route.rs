@@ -1,6 +1,6 @@
 //! Routes of every kind: one entry per parent of ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gatehouse_engine::{Reads, Stage};
@@ -26,9 +26,8 @@ const MOST_PARENTS: usize = 32;
 /// What is wrong with a route's rules.
 #[derive(Default)]
 struct Faults {
-    /// Rules that cannot be served as written.
-    broken: BTreeSet<u32>,
-    message: Option<String>,
+    /// Rules that cannot be served as written, with the first reason of each.
+    broken: BTreeMap<u32, String>,
     refused: Option<String>,
     rules: usize,
 }
@@ -160,8 +159,7 @@ fn backends(
 
 impl Faults {
     fn broken(&mut self, rule: u32, why: &str) {
-        self.broken.insert(rule);
-        self.message.get_or_insert_with(|| format!("rules[{rule}]: {why}"));
+        self.broken.entry(rule).or_insert_with(|| format!("rules[{rule}]: {why}"));
     }
 
     fn collect(&mut self, fragments: &Fragments) {
@@ -180,15 +178,15 @@ impl Faults {
         generation: i64,
     ) -> Vec<Condition> {
         let all_broken = !self.broken.is_empty() && self.broken.len() == self.rules;
-        let message = self.message.as_deref().unwrap_or_default();
-        let unsupported = all_broken.then(|| Problem::new("UnsupportedValue", message));
+        let broken = || self.broken.values().map(String::as_str).collect::<Vec<_>>().join("; ");
+        let unsupported = all_broken.then(|| Problem::new("UnsupportedValue", broken()));
         let problem = parent.problem.as_ref().or(unsupported.as_ref());
         let mut conditions = vec![
             verdict("Accepted", problem, ("Accepted", "the route is attached"), generation),
             verdict("ResolvedRefs", unresolved, ("ResolvedRefs", "all references resolve"), generation),
         ];
         if problem.is_none() && !self.broken.is_empty() {
-            let message = format!("Dropped Rule {message}");
+            let message = format!("Dropped Rule {}", broken());
             conditions.push(Condition::new(
                 "PartiallyInvalid",
                 true,

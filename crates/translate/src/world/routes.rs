@@ -7,7 +7,7 @@ use gatehouse_model::{RouteKey, RouteKind};
 use super::{Changed, World, renew};
 use crate::attach::{Site, bindings};
 use crate::facts::age;
-use crate::fragments::{contexts, fragments};
+use crate::fragments::{contexts, fragments, is_served};
 use crate::http::lowered;
 use crate::policies::{Place, PolicyKind};
 use crate::uses::User;
@@ -64,8 +64,11 @@ impl World {
             needs_listener: l.needs_listener,
         });
         hosts.set_route(graph, key, placement.as_ref());
-        let listeners = bound.iter().flat_map(|(bindings, _)| bindings.listeners());
-        attached.set(graph, key.clone(), listeners.map(|l| l.site.key.clone()).collect());
+        // A route that is not accepted is attached to nothing.
+        let made = |context| stages.fragments.peek(&(key.clone(), context));
+        let accepted = bound.filter(|(bindings, lowered)| is_served(bindings, lowered, made));
+        let listeners = accepted.iter().flat_map(|(bindings, _)| bindings.attached());
+        attached.set(graph, key.clone(), listeners.cloned().collect());
         let mut uses = BTreeSet::new();
         if let Some((bindings, lowered)) = bound {
             for listener in bindings.listeners() {

@@ -103,18 +103,13 @@ fn fraction(Fraction { numerator, denominator }: Fraction) -> FractionalPercent 
 
 /// The routes of a redirect and whether each is for a `Host` with a port only.
 ///
-/// Envoy keeps the port of `Host`. Where the scheme changes and no port is asked for, that port would be
-/// wrong: requests with one get the well-known port of the new scheme by a route of their own. Without a
-/// new scheme the port of `Host` stays: it is how the client reached the listener (a node port, a port map).
+/// Envoy keeps the port of `Host`. Where another one is asked for and left out, that would be wrong: requests with a
+/// port get the one that is asked for by a route of their own. Where none is asked for the port of `Host` stays: it is
+/// how the client reached the listener (a node port, a port map).
 pub(super) fn redirects(redirect: &Redirect, matched: &PathMatch) -> Vec<(bool, Action)> {
     let plain = (false, redirect_to(redirect, matched, redirect.port));
-    let well_known = match redirect.scheme.as_deref() {
-        Some("http") => Some(80),
-        Some("https") => Some(443),
-        _ => None,
-    };
-    match (redirect.port, &redirect.hostname, well_known) {
-        (None, None, Some(port)) => vec![(true, redirect_to(redirect, matched, Some(port))), plain],
+    match (&redirect.hostname, redirect.left_out) {
+        (None, Some(port)) => vec![(true, redirect_to(redirect, matched, Some(port))), plain],
         _ => vec![plain],
     }
 }

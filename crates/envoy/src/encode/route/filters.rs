@@ -16,11 +16,30 @@ use super::matching::{exact, safe_regex};
 use super::plan::{Outcome, Share};
 use crate::encode::{any, bool_value, duration, extension, filter};
 
+/// Which preflights a route is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preflights {
+    All,
+    /// Those without `Access-Control-Request-Headers`: the answer must not name any.
+    ForNoHeaders,
+}
+
+/// Whether preflights are answered differently if they ask for no headers.
+pub(super) fn may_ask_for_headers(route: &HttpRoute, share: &Share<'_>) -> bool {
+    let forwarded = matches!(share.outcome, Outcome::Forward(_));
+    let preflights = route.matches.method.as_deref().is_none_or(|method| method == "OPTIONS");
+    forwarded && preflights && share.cors.is_some_and(|cors| !cors.allow_headers.is_empty())
+}
+
 /// Entries of `Route.typed_per_filter_config`, sorted by name. CORS and sessions only for what is forwarded: in front of
 /// redirects and direct responses these filters of Envoy do nothing.
-pub(super) fn per_filter_config(route: &HttpRoute, share: &Share<'_>) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn per_filter_config(
+    route: &HttpRoute,
+    share: &Share<'_>,
+    preflights: Preflights,
+) -> Vec<(&'static str, Vec<u8>)> {
     let forwarded = matches!(share.outcome, Outcome::Forward(_));
-    let cors = share.cors.filter(|_| forwarded).map(cors_policy);
+    let cors = share.cors.filter(|_| forwarded).map(|cors| cors_policy(cors, preflights));
     let auth = share.auth().map(auth::per_route);
     let session = share.session.or(route.session.as_deref()).filter(|_| forwarded).map(per_route_session);
     let entries = [
@@ -33,12 +52,15 @@ pub(super) fn per_filter_config(route: &HttpRoute, share: &Share<'_>) -> Vec<(&'
 
 /// Envoy answers a preflight with the origin, method and headers that it asks for where `*` is allowed, as
 /// the API demands with credentials and permits without.
-fn cors_policy(cors: &Cors) -> CorsPolicy {
+fn cors_policy(cors: &Cors, preflights: Preflights) -> CorsPolicy {
     let wildcard_expose = cors.expose_headers.iter().any(|name| &**name == "*");
     CorsPolicy {
         allow_origin_string_match: cors.allow_origins.iter().map(|origin| origin_matcher(origin)).collect(),
         allow_methods: list(&cors.allow_methods),
-        allow_headers: list(&cors.allow_headers),
+        allow_headers: match preflights {
+            Preflights::All => list(&cors.allow_headers),
+            Preflights::ForNoHeaders => String::new(),
+        },
         // `*` would mean a header of that name to a client that sends credentials.
         expose_headers: if wildcard_expose && cors.allow_credentials {
             String::new()

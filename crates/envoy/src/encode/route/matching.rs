@@ -50,6 +50,16 @@ pub(super) fn host_with_port() -> pb::HeaderMatcher {
     header_matcher(":authority", safe_regex(r".*[^:]:[0-9]+|\[.*\]:[0-9]+"))
 }
 
+/// Matches preflights that ask for no headers.
+pub(super) fn preflight_for_no_headers() -> [pb::HeaderMatcher; 2] {
+    let absent = pb::HeaderMatcher {
+        name: "access-control-request-headers".to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::PresentMatch(false)),
+        ..pb::HeaderMatcher::default()
+    };
+    [header_matcher(":method", exact("OPTIONS")), absent]
+}
+
 fn path(path: &PathMatch) -> PathSpecifier {
     match path {
         PathMatch::Exact(path) => PathSpecifier::Path(path.to_string()),

@@ -65,8 +65,11 @@ impl Requests {
             if rewrites(&message) && self.0.path_specifier != old.0.path_specifier {
                 return None;
             }
-            let share = message.r#match.and_then(|share| share.runtime_fraction);
-            let requests = pb::RouteMatch { runtime_fraction: share, ..self.0.clone() };
+            let matched = message.r#match.unwrap_or_default();
+            let mut requests =
+                pb::RouteMatch { runtime_fraction: matched.runtime_fraction, ..self.0.clone() };
+            // What a special one asks for beside.
+            requests.headers.extend(matched.headers.into_iter().filter(|h| !old.0.headers.contains(h)));
             let mut edited = Vec::with_capacity(route.len());
             wire::put_bytes(&mut edited, ROUTE_MATCH, &requests.encode_to_vec());
             for (field, payload) in

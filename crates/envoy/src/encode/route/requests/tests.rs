@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::route::v3 as pb;
 use gatehouse_model::backend::ClusterName;
 use gatehouse_model::http::{
-    Action, Filters, HttpMatch, HttpRoute, NamedMatch, PathMatch, PathModifier, Provenance, Target, Timeouts,
-    UrlRewrite, ValueMatch, WeightedBackend,
+    Action, Cors, Filters, HttpMatch, HttpRoute, NamedMatch, PathMatch, PathModifier, Provenance, Target,
+    Timeouts, UrlRewrite, ValueMatch, WeightedBackend,
 };
 use gatehouse_model::{NamespacedName, RouteKey, RouteKind};
+
+use prost::Message;
 
 use super::Requests;
 
@@ -113,6 +116,19 @@ fn other_requests_get_the_same_treatment() {
     assert_eq!(Requests::of(&narrowed), Requests::of(&of(&narrow)));
     let back = Requests::of(&of(&wide)).expect("it decodes").instead(&narrowed).expect("it can be done");
     assert_eq!(back, of(&wide));
+}
+
+#[test]
+fn special_routes_stay_special_among_other_requests() {
+    let cors = Cors { allow_origins: vec!["*".into()], allow_headers: vec!["x".into()], ..Cors::default() };
+    let filters = || Filters { cors: Some(cors.clone()), ..Filters::default() };
+    let of = |path| fragment(matches(prefix(path), None, None), filters(), vec![to("c", 1)]);
+    let moved = Requests::of(&of("/b")).expect("it decodes").instead(&of("/a")).expect("it can be done");
+    assert_eq!(Requests::of(&moved), Requests::of(&of("/b")));
+    let routes = |bytes: &[u8]| pb::VirtualHost::decode(bytes).expect("it decodes").routes;
+    let matches = |bytes: &[u8]| routes(bytes).into_iter().map(|route| route.r#match).collect::<Vec<_>>();
+    assert_eq!(matches(&moved), matches(&of("/b")));
+    assert_eq!(matches(&moved).len(), 2, "one is for preflights that ask for no headers");
 }
 
 #[test]
